@@ -1,0 +1,80 @@
+"""What one hospital is called, where it is, and how it wants to be spoken to.
+
+A site is a folder under ``mappings/sites/``; its ``site.toml`` is read here. Secrets never stand in
+the file: ``token_file`` (or the environment variable ``ADAPTER_TOKEN_FILE``) names a file that holds
+the bearer token, ``pseudonym_key_file`` (``ADAPTER_PSEUDONYM_KEY_FILE``) one that holds the site's key.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from adapter.errors import ConfigError
+
+
+class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``site.toml``. ``systems`` names the site's own code and identifier systems."""
+
+    name: str
+    site_id: str
+    time_zone: str = "Asia/Shanghai"
+    country: str = "CHN"
+    base_url: str = ""
+    token_file: str = ""
+    pseudonym_key_file: str = ""
+    rungs: tuple[str, ...] = ("ResearchSubject",)
+    systems: dict[str, str] = {}
+    laboratories: dict[str, str] = {}
+    options: dict[str, bool] = {}
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.time_zone)
+
+    def secret(self, name: str) -> bytes | None:
+        """The content of ``<name>_file`` from the environment or ``site.toml``; None if not configured."""
+        path = os.environ.get(f"ADAPTER_{name.upper()}_FILE") or getattr(self, f"{name}_file")
+        if not path:
+            return None
+        try:
+            return Path(path).read_bytes().strip()
+        except OSError as fault:
+            raise ConfigError(
+                f"the file for {name} cannot be read ({fault.strerror})",
+                where=str(path),
+                fix=f"create it, readable by this user only, or unset ADAPTER_{name.upper()}_FILE",
+            ) from fault
+
+
+def load_site(mappings: Path, site: str) -> Site:
+    """Read ``sites/<site>/site.toml``; raises :class:`ConfigError` naming the file and the mistake."""
+    path = mappings / "sites" / site / "site.toml"
+    try:
+        loaded = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Site)
+        ZoneInfo(loaded.time_zone)
+    except FileNotFoundError as fault:
+        known = ", ".join(sorted(folder.name for folder in (mappings / "sites").glob("*/"))) or "none"
+        raise ConfigError(f"no site {site!r}", where=str(path), fix=f"known sites: {known}") from fault
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as fault:
+        raise ConfigError(str(fault), where=str(path), fix="see mappings/README.md, site.toml") from fault
+    except ZoneInfoNotFoundError as fault:
+        raise ConfigError(
+            f"no time zone {loaded.time_zone!r}",
+            where=str(path),
+            fix="use an IANA name, such as Asia/Shanghai",
+        ) from fault
+    return loaded
+
+
+def product_folder(name: str) -> Path:
+    """``mappings`` or ``fhir_profiles``: beside the checkout, or inside the installed wheel."""
+    here = Path(__file__).resolve().parent
+    for candidate in (here.parent / name, here / "_data" / name):
+        if candidate.is_dir():
+            return candidate
+    raise ConfigError(f"the folder {name!r} is missing", where=str(here), fix="reinstall, or pass --mappings")

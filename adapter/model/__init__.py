@@ -1,0 +1,1 @@
+"""The nouns: immutable values without I/O that every room speaks in."""

@@ -1,0 +1,155 @@
+"""Measured values as exact intervals.
+
+A laboratory that prints ``<0.15`` has said something about a range of numbers, not about one. Every
+value is therefore an :class:`Interval` with rational bounds; a plain number is the interval whose
+two bounds coincide. A comparison is true or false only when it holds, or fails, for every number in
+the interval. Nothing here is ever rounded and no binary float takes part: ``2.49 g/dL x 10`` is 24.9.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
+from typing import Literal
+
+import msgspec
+
+from adapter.model.kleene import Truth
+
+Comparator = Literal["", "<", "<=", ">", ">="]
+Comparison = Literal["above", "at_least", "below", "at_most", "equal"]
+
+_OPERATORS: dict[str, Callable[[Fraction, Fraction], bool]] = {
+    "above": operator.gt,
+    "at_least": operator.ge,
+    "below": operator.lt,
+    "at_most": operator.le,
+}
+
+
+class Interval(msgspec.Struct, frozen=True, order=False):
+    """All numbers between two bounds; ``None`` is unbounded. Unit-less: the owner states the unit."""
+
+    low: Fraction | None
+    high: Fraction | None
+    low_closed: bool = True
+    high_closed: bool = True
+
+    @classmethod
+    def exactly(cls, value: Fraction | Decimal | int) -> Interval:
+        number = Fraction(value)
+        return cls(number, number)
+
+    @classmethod
+    def reported(cls, value: Fraction | Decimal | int, comparator: Comparator = "") -> Interval:
+        """What FHIR ``Quantity.value`` with ``Quantity.comparator`` says about the true value."""
+        number = Fraction(value)
+        match comparator:
+            case "":
+                return cls(number, number)
+            case "<":
+                return cls(None, number, high_closed=False)
+            case "<=":
+                return cls(None, number)
+            case ">":
+                return cls(number, None, low_closed=False)
+            case ">=":
+                return cls(number, None)
+        raise ValueError(f"not a FHIR quantity comparator: {comparator!r}")
+
+    @property
+    def point(self) -> Fraction | None:
+        """The one number this interval holds, or None if it holds more than one."""
+        return self.low if self.low is not None and self.low == self.high else None
+
+    def scaled(self, factor: Fraction | int, offset: Fraction | int = 0) -> Interval:
+        """``x * factor + offset`` for every x; a negative factor turns the interval round."""
+        low = None if self.low is None else self.low * factor + offset
+        high = None if self.high is None else self.high * factor + offset
+        if factor >= 0:
+            return Interval(low, high, self.low_closed, self.high_closed)
+        return Interval(high, low, self.high_closed, self.low_closed)
+
+    def compare(self, comparison: Comparison, threshold: Fraction) -> Truth:
+        """Whether the comparison holds for every number here (true), for none (false), or some (unknown)."""
+        if comparison == "equal":
+            if self.point is not None:
+                return Truth.of(self.point == threshold)
+            return Truth.UNKNOWN if self.contains(threshold) else Truth.FALSE
+        if comparison in ("above", "at_least"):
+            holds = self._low_side(comparison, threshold)
+            fails = self._high_side("at_most" if comparison == "above" else "below", threshold)
+        else:
+            holds = self._high_side(comparison, threshold)
+            fails = self._low_side("at_least" if comparison == "below" else "above", threshold)
+        if holds:
+            return Truth.TRUE
+        return Truth.FALSE if fails else Truth.UNKNOWN
+
+    def contains(self, number: Fraction) -> bool:
+        above_low = self.low is None or number > self.low or (self.low_closed and number == self.low)
+        below_high = self.high is None or number < self.high or (self.high_closed and number == self.high)
+        return above_low and below_high
+
+    def touches(self, threshold: Fraction) -> bool:
+        """Whether the reported number itself equals the threshold (flag BOUNDARY)."""
+        return threshold in (self.low, self.high)
+
+    def _low_side(self, comparison: str, threshold: Fraction) -> bool:
+        if self.low is None:
+            return False
+        if comparison == "above" and self.low == threshold:
+            return not self.low_closed
+        return _OPERATORS[comparison](self.low, threshold)
+
+    def _high_side(self, comparison: str, threshold: Fraction) -> bool:
+        if self.high is None:
+            return False
+        if comparison == "below" and self.high == threshold:
+            return not self.high_closed
+        return _OPERATORS[comparison](self.high, threshold)
+
+    def __str__(self) -> str:
+        if self.point is not None:
+            return number_text(self.point)
+        if self.low is None and self.high is not None:
+            return f"{'<=' if self.high_closed else '<'}{number_text(self.high)}"
+        if self.high is None and self.low is not None:
+            return f"{'>=' if self.low_closed else '>'}{number_text(self.low)}"
+        if self.low is None or self.high is None:
+            return "any"
+        left = "[" if self.low_closed else "("
+        right = "]" if self.high_closed else ")"
+        return f"{left}{number_text(self.low)}, {number_text(self.high)}{right}"
+
+
+def number_text(number: Fraction, places: int = 6) -> str:
+    """Shortest exact decimal text; a number without one is shown to ``places`` and marked ``~``."""
+    denominator = number.denominator
+    twos = fives = 0
+    while denominator % 2 == 0:
+        denominator //= 2
+        twos += 1
+    while denominator % 5 == 0:
+        denominator //= 5
+        fives += 1
+    if denominator == 1:
+        digits = max(twos, fives)
+        scaled = number * 10**digits
+        text = f"{abs(scaled.numerator):0{digits + 1}d}"
+        text = f"{text[:-digits]}.{text[-digits:]}" if digits else text
+        return f"-{text}" if number < 0 else text
+    scaled = abs(number) * 10**places
+    text = f"{round(scaled):0{places + 1}d}"
+    return f"~{'-' if number < 0 else ''}{text[:-places]}.{text[-places:]}"
+
+
+_NUMBER = re.compile(r"[+-]?\d{1,40}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,3})?")
+
+
+def parse_number(text: str) -> Fraction | None:
+    """An ASCII decimal number, exact, or None. Longer than any laboratory prints is not a number."""
+    return Fraction(text) if _NUMBER.fullmatch(text) else None

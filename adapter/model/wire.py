@@ -1,0 +1,56 @@
+"""How the nouns are written to and read from disk: JSON with exact numbers.
+
+``Fraction`` is written as ``"n/d"`` and read back as the same number; msgspec does the rest. Field
+order is declaration order, so the same value gives the same bytes.
+"""
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, Fraction):
+        return f"{value.numerator}/{value.denominator}"
+    raise NotImplementedError(f"cannot write {type(value).__name__}")
+
+
+def _decode(wanted: type, value: Any) -> Any:
+    if wanted is Fraction and isinstance(value, str):
+        return Fraction(value)
+    raise NotImplementedError(f"cannot read {wanted.__name__}")
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=_encode)
+
+
+def encode(value: Any) -> bytes:
+    return _ENCODER.encode(value)
+
+
+def decode(data: bytes, wanted: type[T]) -> T:
+    return msgspec.json.decode(data, type=wanted, dec_hook=_decode)
+
+
+def write_rows(path: Path, rows: Iterable[Any]) -> int:
+    """Write one JSON object a line and return how many; the caller owns atomic replacement."""
+    count = 0
+    with path.open("wb") as out:
+        for row in rows:
+            out.write(_ENCODER.encode(row))
+            out.write(b"\n")
+            count += 1
+    return count
+
+
+def read_rows(path: Path, wanted: type[T]) -> Iterator[T]:
+    """Read back what :func:`write_rows` wrote; raises ``msgspec.ValidationError`` on anything else."""
+    decoder = msgspec.json.Decoder(wanted, dec_hook=_decode)
+    with path.open("rb") as lines:
+        for line in lines:
+            yield decoder.decode(line)
