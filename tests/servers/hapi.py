@@ -24,6 +24,7 @@ PROJECT = Path(__file__).resolve().parent / "hapi"
 CACHE = ROOT / ".servers" / "hapi"
 LOG = CACHE / "server.log"
 HOW_TO_INSTALL = "install Java 17 and Maven (Debian: apt-get install openjdk-17-jre-headless maven)"
+MAVEN = ["mvn", "-B", "-ntp", "-Dmaven.wagon.http.retryHandler.count=3", "-f", str(PROJECT / "pom.xml")]
 START_SECONDS = 240  # about 17 s on two idle cores; a busy CI machine may need many times that
 BUILD_SECONDS = 900  # the first build downloads about 300 MB
 
@@ -74,7 +75,7 @@ def prefetch() -> str:
     digest = _sources_digest()
     if _stamp_of_build() != digest:
         build = subprocess.run(
-            ["mvn", "-B", "-ntp", "-f", str(PROJECT / "pom.xml"), "compile", "dependency:build-classpath"],
+            [*MAVEN, "compile", "dependency:build-classpath"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

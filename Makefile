@@ -1,0 +1,57 @@
+# Two commands need nothing but Python >= 3.11 and make:  make demo   make test
+PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types bench hapi secrets clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/run.stamp ## a synthetic hospital, screened, written back and exported
+	$(BIN)/adapter demo
+
+test: .venv/dev.stamp ## every test; with Java 17 and Maven also against a real HAPI FHIR server
+	@echo "looking for a HAPI server (its first download is about 300 MB) ..."
+	@$(BIN)/python -m tests.servers.hapi --prefetch || true # what that means, skip or failure, the tests decide
+	$(BIN)/python -m pytest
+
+lint: .venv/dev.stamp ## style, format and the walls between the rooms
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: .venv/dev.stamp ## mypy
+	$(BIN)/mypy
+
+bench: .venv/dev.stamp ## sieve and mappers against peers
+	$(BIN)/pip install -q -e '.[dev,bench]'
+	$(BIN)/python -m benchmarks
+
+hapi: .venv/dev.stamp ## run a HAPI FHIR server and print its base URL (PORT=8080)
+	@$(BIN)/python -m tests.servers.hapi --port $(or $(PORT),8080)
+
+secrets: ## random secrets for docker-compose.yml; those present stay
+	@chmod 700 secrets
+	@for name in db_password pseudonym_key; do [ -s secrets/$$name ] || \
+	  $(PYTHON) -c 'import secrets; print(secrets.token_hex(32), end="")' > secrets/$$name; done
+
+clean: ## remove the environment, caches and the HAPI build (workspace/ stays)
+	rm -rf .venv .servers build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find adapter tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/bin/pip:
+	@test -n "$(PYTHON)" || { echo "Python >= 3.11 not found; install it or say make PYTHON=/path/to/python"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is too old, Python >= 3.11 is needed; say make PYTHON=/path/to/python"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' || \
+	  { echo "$(PYTHON) cannot make virtual environments; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/run.stamp: pyproject.toml | .venv/bin/pip
+	$(BIN)/pip install -q --disable-pip-version-check -e .
+	@touch $@
+
+.venv/dev.stamp: pyproject.toml | .venv/bin/pip
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@ .venv/run.stamp
