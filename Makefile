@@ -1,5 +1,8 @@
 # Two commands need nothing but Python >= 3.11 and make:  make demo   make test
-PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+# the first that runs (a pyenv shim may not), is new enough and can make virtual environments
+USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+            $$p -c '$(USABLE)' >/dev/null 2>&1 && command -v $$p && break; done)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
@@ -41,11 +44,9 @@ clean: ## remove the environment, caches and the HAPI build (workspace/ stays)
 	find adapter tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/bin/pip:
-	@test -n "$(PYTHON)" || { echo "Python >= 3.11 not found; install it or say make PYTHON=/path/to/python"; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "$(PYTHON) is too old, Python >= 3.11 is needed; say make PYTHON=/path/to/python"; exit 1; }
-	@$(PYTHON) -c 'import venv, ensurepip' || \
-	  { echo "$(PYTHON) cannot make virtual environments; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
+	@test -n "$(PYTHON)" || { \
+	  echo "No Python >= 3.11 that can make virtual environments was found (python3 is $$(python3 -V 2>&1))."; \
+	  echo "Debian, Ubuntu: apt-get install python3-venv   elsewhere: make PYTHON=/path/to/python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv .venv
 
 .venv/run.stamp: pyproject.toml | .venv/bin/pip
