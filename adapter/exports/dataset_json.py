@@ -1,0 +1,122 @@
+"""CDISC Dataset-JSON 1.1: the same rows as the transport file, in the attribute order of the standard.
+
+Source: CDISC, *Dataset-JSON Specification v1.1* (2024). Missing numbers are null and missing text
+is "" (section 4.1.4). Numbers are JSON numbers with the shortest text of the nearest IEEE double, the
+same double that the transport file holds.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from adapter.errors import ExportError
+from adapter.exports.dataset import Cell, Column, Dataset, Kind, check
+
+_DATA_TYPES: dict[Kind, str] = {
+    "text": "string",
+    "integer": "integer",
+    "float": "float",
+    "date": "date",
+    "datetime": "datetime",
+}
+_KINDS: dict[str, Kind] = {name: kind for kind, name in _DATA_TYPES.items()} | {
+    "double": "float",
+    "decimal": "float",
+}
+
+
+class Provenance(msgspec.Struct, frozen=True):
+    """Who wrote the file, from what study and when (``created`` carries a zone)."""
+
+    study_oid: str
+    metadata_version_oid: str
+    originator: str
+    system: str
+    system_version: str
+    created: datetime
+
+
+def write_dataset_json(dataset: Dataset, path: Path, provenance: Provenance) -> None:
+    """Write one dataset; raises :class:`ExportError` for rows that break their own columns."""
+    check(dataset)
+    with path.open("w", encoding="utf-8", newline="\n") as out:
+        head = json.dumps(_head(dataset, provenance), ensure_ascii=False, separators=(",", ":"))
+        out.write(head[:-1] + ',"rows":[')
+        kinds = [column.kind for column in dataset.columns]
+        for index, row in enumerate(dataset.rows):
+            cells = [_to_json(kind, cell) for kind, cell in zip(kinds, row, strict=True)]
+            out.write(",\n" if index else "\n")
+            out.write(json.dumps(cells, ensure_ascii=False, separators=(",", ":")))
+        out.write("]}\n")
+
+
+def read_dataset_json(path: Path) -> Dataset:
+    """Read one file back; numbers as exact fractions of their JSON text.
+
+    Raises :class:`ExportError` when it is not a Dataset-JSON 1.1 file or the record count is wrong.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"), parse_float=Fraction)
+        columns = tuple(_column(item) for item in content["columns"])
+        rows = tuple(tuple(row) for row in content.get("rows", ()))
+        name, label, version, records = (
+            content[key] for key in ("name", "label", "datasetJSONVersion", "records")
+        )
+    except (json.JSONDecodeError, KeyError, TypeError) as fault:
+        raise ExportError(f"not a Dataset-JSON file ({type(fault).__name__})", where=str(path)) from fault
+    if not str(version).startswith("1.1") or records != len(rows):
+        raise ExportError(f"version {version} with {len(rows)} of {records} records", where=str(path))
+    return Dataset(name, label, columns, rows)
+
+
+def _head(dataset: Dataset, provenance: Provenance) -> dict[str, Any]:
+    created = provenance.created.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return {
+        "datasetJSONCreationDateTime": created,
+        "datasetJSONVersion": "1.1.0",
+        "fileOID": f"{provenance.study_oid}.{dataset.name}",
+        "dbLastModifiedDateTime": created,
+        "originator": provenance.originator,
+        "sourceSystem": {"name": provenance.system, "version": provenance.system_version},
+        "studyOID": provenance.study_oid,
+        "metaDataVersionOID": provenance.metadata_version_oid,
+        "itemGroupOID": f"IG.{dataset.name}",
+        "records": len(dataset.rows),
+        "name": dataset.name,
+        "label": dataset.label,
+        "columns": [_describe(dataset.name, column) for column in dataset.columns],
+    }
+
+
+def _describe(dataset: str, column: Column) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "itemOID": f"IT.{dataset}.{column.name}",
+        "name": column.name,
+        "label": column.label,
+        "dataType": _DATA_TYPES[column.kind],
+    }
+    if column.kind == "text":
+        described["length"] = column.length
+    if column.key:
+        described["keySequence"] = column.key
+    return described
+
+
+def _column(item: dict[str, Any]) -> Column:
+    kind = _KINDS.get(item["dataType"], "text")
+    length = item.get("length", 19 if kind in ("date", "datetime") else 8)
+    return Column(item["name"], item["label"], kind, length, item.get("keySequence", 0))
+
+
+def _to_json(kind: Kind, cell: Cell) -> str | int | float | None:
+    if kind == "integer":
+        return None if cell is None else int(cell)
+    if kind == "float":
+        return None if cell is None else float(cell)
+    return str(cell or "")
