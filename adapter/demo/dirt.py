@@ -1,175 +1,42 @@
-"""What happens to records in real hospitals.
+"""What happens to the other records in real hospitals, and the table of all kinds of dirt.
 
-Every function spoils one thing in a chart in a way that must not change any planned verdict, and says
-what is expected of a reader; None means that the chart offers nothing to spoil. ``keep`` names the
-catalogue keys on which the patient's story rests: their records are left alone. Dirt that does decide a
-verdict is part of the stories.
+The rules are those of ``result_dirt``: no planned verdict changes.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
-from adapter.demo.catalogue import CATALOGUE
-from adapter.demo.fhir_json import (
-    BASE_URL,
-    ICD10,
-    LIS,
-    Chart,
-    Resource,
-    concept,
-    in_utc,
-    lab_code,
-    quantity,
-    ref,
-    reference_range,
-)
+from adapter.demo.fhir_json import BASE_URL, ICD10, Chart, ref, reference_range
 from adapter.demo.pharmacy import dispense, order
+from adapter.demo.result_dirt import (
+    IN_PREGNANCY,
+    Dirt,
+    Note,
+    cancelled,
+    comparator_element,
+    comparator_in_string,
+    corrected_new_id,
+    corrected_same_id,
+    duplicate_contained,
+    duplicate_other_id,
+    entered_in_error,
+    full_width,
+    has_member,
+    implausible,
+    local_code,
+    local_unmapped,
+    preliminary_then_final,
+    ranged,
+    respelled,
+    specimen_mismatch,
+    text_only,
+    unit_missing,
+    unit_missing_with_default,
+    untouched,
+    utc_midnight,
+)
 from adapter.demo.scenes import merge
-
-Note = tuple[Resource, str]
-Dirt = Callable[[Chart, frozenset[str], date], Note | None]
-
-
-def _first(chart: Chart, keep: frozenset[str], *keys: str) -> tuple[str, Resource] | None:
-    """The first untouched numeric result among ``keys`` that the story does not rest on."""
-    for key in keys:
-        for found in chart.labs.get(key, []):
-            if key not in keep and "valueQuantity" in found:
-                return key, found
-    return None
-
-
-def _respell(unit: str, *keys: str) -> Dirt:
-    def spoil(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
-        picked = _first(chart, keep, *keys)
-        if not picked:
-            return None
-        value = picked[1]["valueQuantity"]
-        picked[1]["valueQuantity"] = {"value": value["value"], "unit": unit}
-        return picked[1], f"unit {unit} is repaired; the number stands"
-
-    return spoil
-
-
-def local_code(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
-    picked = _first(chart, keep, "urine_protein_24h", "pla2r_antibody", "albumin", "ast")
-    if not picked:
-        return None
-    picked[1]["code"] = lab_code(CATALOGUE[picked[0]], "local")
-    return picked[1], "local code is mapped by the site's codes.csv"
-
-
-def text_only(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
-    picked = _first(chart, keep, "bilirubin_total", "ast", "glucose")
-    if not picked:
-        return None
-    picked[1]["code"] = lab_code(CATALOGUE[picked[0]], "text")
-    return picked[1], "Chinese text without any code is mapped by the site's codes.csv"
-
-
-def local_unmapped(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
-    return chart.measured(
-        "unmapped_other", day - timedelta(days=6), "412", style="local"
-    ), "listed as unmapped"
-
-
-def full_width(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
-    picked = _first(chart, keep, "bilirubin_total", "ast")
-    if not picked:
-        return None
-    wide = str(picked[1].pop("valueQuantity")["value"]).translate(
-        str.maketrans("0123456789.", "０１２３４５６７８９．")
-    )
-    picked[1]["valueString"] = f"{wide} {'μmol/L' if picked[0] == 'bilirubin_total' else 'Ｕ／Ｌ'}"
-    return picked[1], "full-width digits and units are normalised"
-
-
-def comparator_element(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
-    value = {"valueQuantity": quantity("0.5", "mg/L", "mg/L", "<")}
-    return chart.observation("crp", day - timedelta(days=6), value), "an interval, not 0.5"
-
-
-def comparator_in_string(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
-    value = {"valueString": "<0.5 mg/L"}
-    return chart.observation("crp", day - timedelta(days=7), value), "an interval, not 0.5"
-
-
-def corrected_same_id(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
-    picked = _first(chart, keep, "ast", "glucose", "alt")
-    if not picked:
-        return None
-    old = copy.deepcopy(picked[1])
-    old["valueQuantity"]["value"] *= 10
-    chart.late.append(old)  # the older version comes later in the export
-    picked[1]["status"] = "corrected"
-    _next_version(picked[1])
-    return picked[1], "version 2 stands although version 1 comes later in the export"
-
-
-def corrected_new_id(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
-    picked = _first(chart, keep, "glucose", "bilirubin_total")
-    if not picked:
-        return None
-    new = copy.deepcopy(picked[1]) | {"id": f"{picked[1]['id']}c", "status": "corrected"}
-    _next_version(new)
-    chart.late.append(new)
-    picked[1]["valueQuantity"]["value"] += 2
-    return new, "same identifier: the corrected result supersedes the first"
-
-
-def preliminary_then_final(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
-    picked = _first(chart, keep, "creatinine", "alt")
-    if not picked:
-        return None
-    old = copy.deepcopy(picked[1]) | {"status": "preliminary"}
-    old["valueQuantity"]["value"] += 1
-    chart.rows.insert(0, old)
-    _next_version(picked[1])
-    return picked[1], "the final version replaces the preliminary one"
-
-
-def _next_version(row: Resource) -> None:
-    stamp = datetime.fromisoformat(row["meta"]["lastUpdated"]) + timedelta(hours=15)
-    row["meta"] = {"versionId": "2", "lastUpdated": stamp.isoformat()}
-
-
-def entered_in_error(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
-    return chart.measured(
-        "creatinine", day - timedelta(days=2), "912", status="entered-in-error"
-    ), "never used"
-
-
-def cancelled(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
-    made = chart.observation("albumin", day - timedelta(days=1), {}, status="cancelled")
-    made["dataAbsentReason"] = concept(
-        "溶血", ("http://terminology.hl7.org/CodeSystem/data-absent-reason", "not-performed", "")
-    )
-    return made, "no value: not a result"
-
-
-def duplicate_other_id(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
-    picked = _first(chart, frozenset(), "albumin", "creatinine", "pla2r_antibody")
-    if not picked:
-        return None
-    twin = copy.deepcopy(picked[1]) | {"id": f"{picked[1]['id']}d"}
-    twin["identifier"] = [{"system": f"{LIS}/resent", "value": twin["id"]}]
-    chart.late.append(twin)
-    return twin, "the same reading under another id counts once"
-
-
-def duplicate_contained(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
-    picked = _first(chart, frozenset(), "creatinine", "albumin", "alt")
-    if not picked:
-        return None
-    held = copy.deepcopy(picked[1]) | {"id": "r1"}
-    del held["meta"]
-    found = chart.panel(
-        day - timedelta(days=6), "生化全套", [], contained=[held], result=[{"reference": "#r1"}]
-    )
-    return found, "the contained copy counts once with the Observation"
 
 
 def merged(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
@@ -187,22 +54,6 @@ def see_also(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
 
 def partial_onset(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
     return chart.condition("2018-11", "高血压病2级", (ICD10, "I10.x00x002", "高血压病")), "known to the month"
-
-
-def _range(ranges: list[Resource], expect: str, *keys: str) -> Dirt:
-    def spoil(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
-        picked = _first(chart, keep, *keys)
-        if not picked:
-            return None
-        picked[1]["referenceRange"] = ranges
-        if not ranges:
-            del picked[1]["referenceRange"]
-        return picked[1], expect
-
-    return spoil
-
-
-_WOMEN = {"appliesTo": [concept("妊娠期")], "high": quantity("30", "U/L", "U/L"), "text": "妊娠期 <30"}
 
 
 def order_without_dispense(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
@@ -228,37 +79,11 @@ def unconfirmed(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
     return made, "待查 is not a diagnosis"
 
 
-def utc_midnight(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
-    picked = _first(chart, keep, "pla2r_antibody", "alt", "glucose")
-    if not picked:
-        return None
-    local = str(picked[1]["effectiveDateTime"])
-    picked[1]["effectiveDateTime"] = in_utc(f"{local[:10]}T00:30:00+08:00")
-    return picked[1], f"collected on {local[:10]} in Shanghai although UTC says the day before"
-
-
 def conclusion_only(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
     made = chart.panel(
         day - timedelta(days=30), "肾脏超声", [], conclusion="双肾大小形态正常,右肾长径10.8cm。"
     )
     return made, "text is shown, never parsed"
-
-
-def has_member(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
-    members = [chart.labs[key][0] for key in ("alt", "ast") if key in chart.labs]
-    made = chart.observation("alt", day - timedelta(days=6), {}, ref=[])
-    chart.labs["alt"].pop()
-    made["code"] = concept("肝酶组合", (LIS, "LFTPANEL", "肝酶组合"))
-    made["hasMember"] = [ref(member) for member in members]
-    return made, "the panel itself has no value; its members are read once"
-
-
-def specimen_mismatch(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
-    when = day - timedelta(days=4)
-    fluid = chart.specimen(when, "腹水", "168139001")
-    made = chart.measured("albumin", when, "11", specimen=ref(fluid), ref=[])
-    chart.labs["albumin"].pop()
-    return made, "serum code on an ascites specimen: ignored"
 
 
 def medication_external(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
@@ -272,7 +97,7 @@ def medication_contained(chart: Chart, keep: frozenset[str], day: date) -> Note 
 
 
 def absolute_reference(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
-    picked = _first(chart, frozenset(), "creatinine", "albumin")
+    picked = untouched(chart, frozenset(), "creatinine", "albumin")
     if not picked or picked[1]["subject"] != chart.me:
         return None
     picked[1]["subject"] = {"reference": f"{BASE_URL}/Patient/{chart.id}"}
@@ -280,7 +105,7 @@ def absolute_reference(chart: Chart, keep: frozenset[str], day: date) -> Note | 
 
 
 def versioned_reference(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
-    picked = _first(chart, frozenset(), "ast", "bilirubin_total")
+    picked = untouched(chart, frozenset(), "ast", "bilirubin_total")
     if not picked or picked[1]["subject"] != chart.me:
         return None
     picked[1]["subject"] = {"reference": f"Patient/{chart.id}/_history/1"}
@@ -288,7 +113,7 @@ def versioned_reference(chart: Chart, keep: frozenset[str], day: date) -> Note |
 
 
 def unknown_fields(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
-    picked = _first(chart, frozenset(), "glucose", "ast")
+    picked = untouched(chart, frozenset(), "glucose", "ast")
     if not picked:
         return None
     picked[1]["hisDeptCode"] = "0312"
@@ -296,23 +121,8 @@ def unknown_fields(chart: Chart, keep: frozenset[str], day: date) -> Note | None
     return picked[1], "unknown elements are tolerated"
 
 
-def implausible(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
-    return chart.measured("weight", day - timedelta(days=40), "1240"), "outside 25..250 kg: not used"
-
-
-def unit_missing(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
-    value = {"valueQuantity": quantity("5.4", "")}
-    return chart.observation("glucose", day - timedelta(days=8), value), "no unit: not used"
-
-
-def unit_missing_with_default(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
-    value = {"valueQuantity": quantity("24", "")}
-    made = chart.observation("ast", day - timedelta(days=15), value)
-    return made, "the site's units.csv says U/L: used with UNIT_ASSUMED"
-
-
 def json_escapes(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
-    picked = _first(chart, frozenset(), "albumin", "alt")
+    picked = untouched(chart, frozenset(), "albumin", "alt")
     if not picked:
         return None
     chart.escaped.add(picked[1]["id"])
@@ -324,11 +134,11 @@ DIRT: dict[str, Dirt] = {
     "text_only": text_only,
     "local_unmapped": local_unmapped,
     "full_width": full_width,
-    "unit_spelling": _respell("g/24小时", "urine_protein_24h"),
-    "micro_sign_mu": _respell("μmol/L", "creatinine"),
-    "micro_sign": _respell("µmol/L", "bilirubin_total", "creatinine"),
-    "enzyme_unit": _respell("u/L", "ast", "alt"),
-    "pla2r_unit": _respell("RU/ml", "pla2r_antibody"),
+    "unit_spelling": respelled("g/24小时", "urine_protein_24h"),
+    "micro_sign_mu": respelled("μmol/L", "creatinine"),
+    "micro_sign": respelled("µmol/L", "bilirubin_total", "creatinine"),
+    "enzyme_unit": respelled("u/L", "ast", "alt"),
+    "pla2r_unit": respelled("RU/ml", "pla2r_antibody"),
     "comparator_element": comparator_element,
     "comparator_in_string": comparator_in_string,
     "corrected_same_id": corrected_same_id,
@@ -341,11 +151,11 @@ DIRT: dict[str, Dirt] = {
     "merged": merged,
     "see_also": see_also,
     "partial_onset": partial_onset,
-    "range_missing": _range([], "the site's ranges.csv has this laboratory's limit", "alt", "ast"),
-    "range_text": _range([{"text": "0--40"}], "0--40 is low and high", "ast", "alt"),
-    "range_text_sexes": _range([{"text": "男:9-50 女:7-40"}], "the limit of the patient's sex", "alt", "ast"),
-    "range_several": _range(
-        [reference_range("9", "40", "U/L", "U/L"), _WOMEN],
+    "range_missing": ranged([], "the site's ranges.csv has this laboratory's limit", "alt", "ast"),
+    "range_text": ranged([{"text": "0--40"}], "0--40 is low and high", "ast", "alt"),
+    "range_text_sexes": ranged([{"text": "男:9-50 女:7-40"}], "the limit of the patient's sex", "alt", "ast"),
+    "range_several": ranged(
+        [reference_range("9", "40", "U/L", "U/L"), IN_PREGNANCY],
         "the range without a condition applies",
         "alt",
         "ast",

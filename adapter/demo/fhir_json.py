@@ -153,7 +153,7 @@ class Chart:
         """
         item = CATALOGUE[key]
         when = options.pop("when", "") or at(day, 8, self.rng.randrange(60))
-        late = options.pop("late", False)
+        late, lab = options.pop("late", False), options.pop("lab", "检验科")
         made = self.add("Observation", at(day, 18), late=late)
         made |= {
             "identifier": [{"system": SAMPLE_NUMBER, "value": f"{made['id']}.{item.local}"}],
@@ -164,7 +164,7 @@ class Chart:
             "effectiveDateTime": when,
         }
         if item.category == "laboratory":
-            made["performer"] = [{"display": options.pop("lab", "检验科")}]
+            made["performer"] = [{"display": lab}]
         made |= value
         ranges = options.pop("ref", None)
         if ranges is None and (item.low or item.high):

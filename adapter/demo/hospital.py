@@ -2,8 +2,8 @@
 
 ``generate`` writes the same bytes for the same seed on any machine: there is no clock, no global random
 state, and every patient draws from a generator of their own, so that one patient more changes no other.
-The truth is written from the plan (``stories``, ``refusals``, ``bystanders``, ``courses``), never by
-evaluating anything.
+The truth is written from the plan (``stories``, ``open_questions``, ``refusals``, ``bystanders``,
+``courses``), never by evaluating anything.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from adapter.demo.dirt import soil
 from adapter.demo.export import BulkFolder
 from adapter.demo.fhir_json import Chart
 from adapter.demo.followup import follow
+from adapter.demo.open_questions import UNDETERMINED
 from adapter.demo.pharmacy import formulary
 from adapter.demo.plan import BASE_EXPECT, IETESTCD, LOW_PROTEIN, PROTOCOL, SCREENING_DAY, Story, resolved
 from adapter.demo.population import background
 from adapter.demo.refusals import INELIGIBLE
-from adapter.demo.stories import ELIGIBLE, UNDETERMINED
+from adapter.demo.stories import ELIGIBLE
 from adapter.demo.workup import diagnosis, laboratory, visits, work_up
 
 STORIES: tuple[Story, ...] = (*ELIGIBLE, *UNDETERMINED, *INELIGIBLE, *BYSTANDERS)
