@@ -128,11 +128,11 @@ COURSES = (
     ),
     Course(
         "mono-dose-up",
-        "trough 3.9, dose 3.5 to 4.5 mg on day 30 (0.068 mg/kg)",
+        "trough 3.9, dose 4 to 5 mg on day 30 (0.076 mg/kg)",
         MONO,
         COMPLETE,
         weight=66,
-        doses=((0, "3.5"), (30, "4.5")),
+        doses=((0, "4"), (30, "5")),
         troughs={14: "4.2", 28: "3.9"},
         sex="female",
         birth="1960-02-11",

@@ -35,6 +35,7 @@ from adapter.demo.result_dirt import (
     unit_missing_with_default,
     untouched,
     utc_midnight,
+    weight_in_jin,
 )
 from adapter.demo.scenes import merge
 
@@ -174,6 +175,7 @@ DIRT: dict[str, Dirt] = {
     "versioned_reference": versioned_reference,
     "unknown_fields": unknown_fields,
     "implausible": implausible,
+    "weight_in_jin": weight_in_jin,
     "unit_missing": unit_missing,
     "unit_missing_with_default": unit_missing_with_default,
     "json_escapes": json_escapes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 from adapter.demo.courses import COMBO, VISITS, Course, prednisone_of, protein_of
 from adapter.demo.fhir_json import RECORD_NUMBER, Chart, at, concept, quantity, ref
@@ -165,6 +166,17 @@ def _events(chart: Chart, course: Course, randomised: date) -> None:
     if course.alt:
         start = min(course.alt)
         order(chart, "glycyrrhizin", randomised + timedelta(days=start), 28, "75", 3)
+        for (first, dose), (end, _) in pairwise(course.doses):
+            if dose == "0":  # held because of the liver: an order on hold, not a gap in adherence
+                order(
+                    chart,
+                    "tacrolimus",
+                    randomised + timedelta(days=first),
+                    end - first,
+                    "2",
+                    2,
+                    status="on-hold",
+                )
     if course.exit == "X11":
         day = randomised + timedelta(days=course.until)
         value = {"valueQuantity": quantity("1830", "mIU/mL", "m[IU]/mL")}

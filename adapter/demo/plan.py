@@ -164,4 +164,4 @@ def resolved(expect: Mapping[str, str | None], base: Mapping[str, str]) -> dict[
         stated["I3|I4"] = "M"
     elif None not in pair:
         stated["I3|I4"] = "?" if "?" in pair else "N"
-    return {IETESTCD[key]: VERDICT[verdict] for key, verdict in sorted(stated.items())}
+    return dict(sorted((IETESTCD[key], VERDICT[verdict]) for key, verdict in stated.items()))

@@ -204,6 +204,11 @@ def implausible(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
     return chart.measured("weight", day - timedelta(days=40), "1240"), "outside 25..250 kg: not used"
 
 
+def weight_in_jin(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
+    value = {"valueQuantity": quantity("124", "斤")}
+    return chart.observation("weight", day - timedelta(days=30), value), "124 斤 is 62 kg"
+
+
 def unit_missing(chart: Chart, keep: frozenset[str], day: date) -> Note | None:
     value = {"valueQuantity": quantity("5.4", "")}
     return chart.observation("glucose", day - timedelta(days=8), value), "no unit: not used"

@@ -6,6 +6,7 @@ are checked for completeness, not recomputed.
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
 import importlib
@@ -22,6 +23,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from adapter.config import load_site, product_folder
 from adapter.demo.dirt import DIRT
 from adapter.demo.hospital import PLANTED, Summary, generate
 from adapter.errors import ConfigError
@@ -428,3 +430,16 @@ def test_first_tacrolimus_dose_is_between_0_05_and_0_10_mg_per_kg(hospital: Hosp
         ]
         per_kg = Decimal(each["enrolled"]["tacrolimus_steps"][0]["mg_per_day"]) / weights[0]
         assert Decimal("0.05") <= per_kg <= Decimal("0.10"), each["story"]
+
+
+def test_the_site_folder_loads_and_maps_every_local_code_that_is_meant_to_be_mapped(
+    hospital: Hospital,
+) -> None:
+    root = product_folder("mappings")
+    site = load_site(root, "demo")
+    assert site.time_zone == "Asia/Shanghai"
+    assert f"{site.base_url}/" == BASE_URL
+    with (root / "sites" / "demo" / "codes.csv").open(encoding="utf-8", newline="") as file:
+        mapped = {row["code"] for row in csv.DictReader(file)}
+    assert {"UPRO24", "ALB", "PLA2R", "CREA", "ifta-percent"} <= mapped
+    assert not {"NDB24X", "KL6NEW"} & mapped  # left unmapped on purpose
