@@ -10,10 +10,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from adapter.mappers import r4
+from adapter.mappers.adverse_event import AdverseEvent, map_adverse_event
+from adapter.mappers.condition import Condition, map_condition
+from adapter.mappers.consent import Consent, map_consent
 from adapter.mappers.context import Mapper
+from adapter.mappers.encounter import Encounter, map_encounter
+from adapter.mappers.patient import map_patient
+from adapter.mappers.research_subject import (
+    ResearchStudy,
+    ResearchSubject,
+    map_research_study,
+    map_research_subject,
+)
 
 MAPPERS: Mapping[str, Mapper] = MappingProxyType(
     {
-        # "Condition": Mapper(Condition, map_condition),
+        "AdverseEvent": Mapper(AdverseEvent, map_adverse_event),
+        "Condition": Mapper(Condition, map_condition),
+        "Consent": Mapper(Consent, map_consent),
+        "Encounter": Mapper(Encounter, map_encounter),
+        "Patient": Mapper(r4.Patient, map_patient),
+        "ResearchStudy": Mapper(ResearchStudy, map_research_study),
+        "ResearchSubject": Mapper(ResearchSubject, map_research_subject),
     }
 )
