@@ -1,0 +1,6 @@
+"""Protocols as data: load them, check them, evaluate them against one subject's facts."""
+
+from adapter.protocol.evaluate import evaluate
+from adapter.protocol.load import load
+
+__all__ = ["evaluate", "load"]

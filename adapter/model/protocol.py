@@ -1,0 +1,197 @@
+"""A trial protocol as data: criteria with decision lines, named anchors, windows and readings.
+
+:mod:`adapter.protocol.load` builds these nodes from ``protocol.yaml``; the checks, the evaluator and
+later renderers only read them. What a rule consists of is in :mod:`adapter.model.rules`; what a
+protocol may name is its :class:`Vocabulary`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Literal
+
+import msgspec
+
+from adapter.model.decision import Kind, Verdict
+from adapter.model.rules import AnchorRule, Condition, Node, Period, Selection, Silence
+
+
+class Line(Node, frozen=True, kw_only=True):
+    """One line of a decision table: if the condition is known to be true, this is the verdict."""
+
+    verdict: Verdict
+    when: Condition
+    flags: tuple[str, ...] = ()
+    review: bool = False
+    because: str = ""
+
+
+class FlagRule(Node, frozen=True, kw_only=True):
+    """Shows a flag when a condition is true; never changes a verdict."""
+
+    name: str
+    when: Condition
+    review: bool = False
+
+
+class OtherReading(Node, frozen=True, kw_only=True):
+    """Another reading of the same sentence, evaluated beside the default."""
+
+    name: str
+    reading: str
+    lines: tuple[Line, ...]
+    review: bool = False
+
+
+class Criterion(Node, frozen=True, kw_only=True):
+    """One eligibility sentence; ``simple`` is true when it was written as ``met_when``."""
+
+    id: str
+    kind: Kind
+    text: str
+    text_zh: str = ""
+    source: str = ""
+    lines: tuple[Line, ...]
+    simple: bool = False
+    flags: tuple[FlagRule, ...] = ()
+    alternatives: tuple[OtherReading, ...] = ()
+    criteria: tuple[Criterion, ...] = ()
+    pending: bool = False
+    settles: str = ""
+    settles_zh: str = ""
+
+    def walk(self) -> tuple[Criterion, ...]:
+        return (self, *(found for child in self.criteria for found in child.walk()))
+
+
+class Named(Node, frozen=True, kw_only=True):
+    """A name given at the top of the file to an anchor, a window or a selection."""
+
+    name: str
+    rule: AnchorRule | Period | Selection
+
+
+class Arm(Node, frozen=True, kw_only=True):
+    code: str
+    title: str
+
+
+class Study(Node, frozen=True, kw_only=True):
+    identifier: str = ""
+    enrolment: int | None = None
+    arms: tuple[Arm, ...] = ()
+
+
+class Candidates(Node, frozen=True, kw_only=True):
+    """Who is worth a look: anyone with a row of one of these concepts, usable or not."""
+
+    events: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
+    drugs: tuple[str, ...] = ()
+
+
+class Protocol(Node, frozen=True, kw_only=True):
+    """A whole protocol file. ``counts`` are the criteria that make the overall verdict."""
+
+    id: str
+    version: str
+    title: str
+    title_zh: str = ""
+    source: str = ""
+    questionnaire: str = ""
+    study: Study = Study()
+    anchors: tuple[Named, ...] = ()
+    windows: tuple[Named, ...] = ()
+    readings: tuple[Named, ...] = ()
+    candidates: Candidates = Candidates()
+    criteria: tuple[Criterion, ...]
+    counts: tuple[str, ...]
+    reported: tuple[str, ...]
+
+    def walk(self) -> tuple[Criterion, ...]:
+        return tuple(found for top in self.criteria for found in top.walk())
+
+    def criterion(self, criterion_id: str) -> Criterion:
+        for found in self.walk():
+            if found.id == criterion_id:
+                return found
+        raise KeyError(criterion_id)
+
+
+class UnitScale(msgspec.Struct, frozen=True):
+    """``canonical = value * factor + offset``, exact."""
+
+    factor: Fraction
+    offset: Fraction = Fraction(0)
+
+
+class ConceptInfo(msgspec.Struct, frozen=True):
+    """One concept of ``mappings/concepts.yaml`` as a protocol sees it.
+
+    ``kind`` says in which table its rows are; ``unit`` is canonical (UCUM, "" for none or for
+    qualitative concepts); ``low``/``high`` bound what is physically plausible, in that unit;
+    ``broader`` are concepts for which this one is also evidence;
+    ``resource_types`` are what must be covered before silence may count as absence; ``decides`` is
+    false when no code of the concept is verified well enough to decide.
+    """
+
+    key: str
+    kind: Literal["finding", "event"]
+    label: str = ""
+    unit: str = ""
+    low: Fraction | None = None
+    high: Fraction | None = None
+    silence: Silence = "unknown"
+    resource_types: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    support: tuple[str, ...] = ()
+    broader: tuple[str, ...] = ()
+    decides: bool = True
+
+
+class DrugInfo(msgspec.Struct, frozen=True):
+    """One drug key of ``mappings/drugs.csv`` with its role and classes."""
+
+    key: str
+    label: str = ""
+    role: str = ""
+    classes: tuple[str, ...] = ()
+    silence: Silence = "unknown"
+
+
+class Vocabulary(msgspec.Struct, frozen=True):
+    """Everything a protocol file may name; built from the mapping files by the pipeline.
+
+    ``units`` maps (concept, unit spelling) to the exact step to the canonical unit; the canonical
+    unit itself need not be listed.
+    """
+
+    concepts: Mapping[str, ConceptInfo]
+    drugs: Mapping[str, DrugInfo] = {}
+    units: Mapping[tuple[str, str], UnitScale] = {}
+
+    def of_kind(self, kind: Literal["finding", "event"]) -> tuple[str, ...]:
+        return tuple(sorted(key for key, concept in self.concepts.items() if concept.kind == kind))
+
+    def roles(self) -> tuple[str, ...]:
+        return tuple(sorted({drug.role for drug in self.drugs.values() if drug.role}))
+
+    def classes(self) -> tuple[str, ...]:
+        return tuple(sorted({name for drug in self.drugs.values() for name in drug.classes}))
+
+    def with_narrower(self, concept: str) -> tuple[str, ...]:
+        """The concept and every concept that is evidence for it, the concept itself first."""
+        found = [concept]
+        for name in found:
+            found += sorted(
+                key for key, info in self.concepts.items() if name in info.broader and key not in found
+            )
+        return tuple(found)
+
+    def scale(self, concept: str, unit: str) -> UnitScale | None:
+        """The step from ``unit`` to the canonical unit of the concept; None if it does not convert."""
+        known = self.concepts.get(concept)
+        if known is not None and unit == known.unit:
+            return UnitScale(Fraction(1))
+        return self.units.get((concept, unit))

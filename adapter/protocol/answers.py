@@ -1,0 +1,52 @@
+"""What a person attested in the study's questionnaire."""
+
+from __future__ import annotations
+
+from adapter.model.facts import Finding
+from adapter.model.kleene import Truth
+from adapter.model.rules import Attested
+from adapter.protocol.context import Context
+from adapter.protocol.judge import judge
+from adapter.protocol.outcome import Outcome, unique
+from adapter.protocol.readings import evidence_of
+
+
+def latest_answers(link: str, context: Context) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
+    """The answers of the most recent day on which the question was answered, and the older ones.
+
+    Responses not completed and those after the as-of day never decide. Two different answers of one day
+    contradict each other whatever their hours: nobody can tell a correction from a mistake.
+    """
+    usable = [
+        row
+        for row in context.answers.get(link, ())
+        if not row.excluded and row.when is not None and row.when.first <= context.as_of.last
+    ]
+    if not usable:
+        return (), ()
+    last = max(row.when.first for row in usable if row.when is not None)
+    newest = tuple(row for row in usable if row.when is not None and row.when.last >= last)
+    return newest, tuple(row for row in usable if row not in newest)
+
+
+def attested_outcome(test: Attested, context: Context) -> Outcome:
+    newest, older = latest_answers(test.link, context)
+    need = (f"an answer to the question {test.link!r}",)
+    history = tuple(evidence_of(row, "ignored", why="answered again later") for row in older)
+    if not newest:
+        return Outcome(Truth.UNKNOWN, needs=need)
+    judged = [(row, judge(row, test.test, context)) for row in newest]
+    evidence = tuple(evidence_of(row, "used", compared=found.compared) for row, found in judged)
+    flags = unique(flag for row, found in judged for flag in (*row.flags, *found.flags))
+    truths = {found.truth for _, found in judged}
+    if len(truths) > 1:
+        return Outcome(Truth.UNKNOWN, (*evidence, *history), (*flags, "CONFLICT"), need)
+    [truth] = truths
+    needs = unique(text for _, found in judged for text in found.needs) or need
+    return Outcome(
+        truth,
+        (*evidence, *history),
+        flags,
+        needs if truth is Truth.UNKNOWN else (),
+        next((found.distance for _, found in judged if found.distance), ""),
+    )

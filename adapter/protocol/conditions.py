@@ -1,0 +1,192 @@
+"""Evaluating a condition: one case per word, three values, never an exception for missing data."""
+
+from __future__ import annotations
+
+from datetime import date
+from fractions import Fraction
+
+import msgspec
+
+from adapter.model.dates import add_days, completed_years
+from adapter.model.decision import Evidence, Verdict
+from adapter.model.kleene import Truth, all_of
+from adapter.model.quantity import Interval
+from adapter.model.rules import (
+    Age,
+    AllOf,
+    AnyOf,
+    Attested,
+    Change,
+    Condition,
+    CriterionIs,
+    DayIs,
+    Deceased,
+    Elapsed,
+    EventTest,
+    ExposureTest,
+    Implies,
+    Not,
+    ReadingIs,
+    Repeated,
+    SexIs,
+    Share,
+)
+from adapter.protocol.answers import attested_outcome
+from adapter.protocol.changes import change_outcome
+from adapter.protocol.context import Context
+from adapter.protocol.days import Span, compare_days
+from adapter.protocol.measured import reading_outcome, repeated_outcome, share_outcome
+from adapter.protocol.occurrences import event_outcome, exposure_outcome
+from adapter.protocol.outcome import Outcome, conjunction, disjunction
+
+_VERDICT_TRUTH = {Verdict.MET: Truth.TRUE, Verdict.NOT_MET: Truth.FALSE, Verdict.UNKNOWN: Truth.UNKNOWN}
+
+
+def outcome_of(condition: Condition, context: Context) -> Outcome:
+    """What the condition comes to for the subject of the context."""
+    match condition:
+        case AllOf(parts=parts):
+            return conjunction(outcome_of(part, context) for part in parts)
+        case AnyOf(parts=parts):
+            return disjunction(outcome_of(part, context) for part in parts)
+        case Not(part=part):
+            return outcome_of(part, context).negated()
+        case Implies(guard=guard, then=then):
+            return disjunction((outcome_of(guard, context).negated(), outcome_of(then, context)))
+        case CriterionIs():
+            return _criterion(condition, context)
+        case ReadingIs():
+            return reading_outcome(condition, context)
+        case Repeated():
+            return repeated_outcome(condition, context)
+        case Share():
+            return share_outcome(condition, context)
+        case Change():
+            return change_outcome(condition, context)
+        case Attested():
+            return attested_outcome(condition, context)
+        case EventTest():
+            return event_outcome(condition, context)
+        case ExposureTest():
+            return exposure_outcome(condition, context)
+        case Age():
+            return _age(condition, context)
+        case SexIs():
+            return _sex(condition, context)
+        case Deceased():
+            return _deceased(condition, context)
+        case Elapsed():
+            return _elapsed(condition, context)
+        case DayIs():
+            return _day(condition, context)
+
+
+def _criterion(test: CriterionIs, context: Context) -> Outcome:
+    result = context.result(test.id)
+    if test.verdict is Verdict.MET:
+        truth = _VERDICT_TRUTH[result.verdict]
+    else:
+        truth = Truth.of(result.verdict is test.verdict)
+    return Outcome(
+        truth,
+        result.evidence,
+        result.flags,
+        result.settles if truth is Truth.UNKNOWN else (),
+        result.distance,
+        result.review,
+    )
+
+
+def _age(test: Age, context: Context) -> Outcome:
+    """Completed years on the day; a birthday not known to the day gives the ages it allows."""
+    birth, day = context.subject.birth, context.resolve(test.at)
+    if birth is None or day is None:
+        needs = ("the date of birth",) if birth is None else context.missing(test.at)
+        return Outcome(Truth.UNKNOWN, needs=needs)
+    youngest, oldest = completed_years(birth.last, day.first), completed_years(birth.first, day.last)
+    ages = Interval(Interval.exactly(youngest).low, Interval.exactly(oldest).high)
+    truth = all_of(ages.compare(comparison, _years(years)) for comparison, years in test.bounds)
+    said = context.subject_evidence("birthDate", birth.iso)
+    shown = f"{youngest}" if youngest == oldest else f"{youngest} or {oldest}"
+    compared = " and ".join(f"{shown} y {word.replace('_', ' ')} {years} y" for word, years in test.bounds)
+    evidence = (_compared(said, f"on {day}: {compared}"), *day.evidence)
+    birthday = Span.of(birth).day == birth.first and any(
+        _completes(birth.first, years, day) for _, years in test.bounds
+    )
+    needs = ("the full date of birth",) if truth is Truth.UNKNOWN else ()
+    return Outcome(truth, evidence, ("BOUNDARY",) if birthday else (), needs)
+
+
+def _completes(birth: date, years: int, day: Span) -> bool:
+    """Whether the day is the birthday on which this age is reached."""
+    if day.day is None:
+        return False
+    return completed_years(birth, day.day) == years == completed_years(birth, add_days(day.day, -1)) + 1
+
+
+def _years(years: int) -> Fraction:
+    return Fraction(years)
+
+
+def _sex(test: SexIs, context: Context) -> Outcome:
+    sex = context.subject.sex
+    if sex not in ("male", "female"):
+        return Outcome(Truth.UNKNOWN, needs=("the recorded sex",))
+    return Outcome(
+        Truth.of(sex == test.sex), (context.subject_evidence("gender", sex),), context.subject.flags
+    )
+
+
+def _deceased(test: Deceased, context: Context) -> Outcome:
+    """A death without a date happened before now, not surely before the day asked for."""
+    subject, day = context.subject, context.resolve(test.before)
+    if not subject.deceased and subject.death is None:
+        return Outcome(Truth.FALSE, (context.subject_evidence("deceased", "not recorded as deceased"),))
+    evidence = (context.subject_evidence("deceased", subject.death.iso if subject.death else "deceased"),)
+    if subject.death is None or day is None:
+        return Outcome(Truth.UNKNOWN, evidence, needs=("the date of death",))
+    truth = compare_days(Span.of(subject.death), "before", day)
+    return Outcome(truth, evidence, needs=("the date of death",) if truth is Truth.UNKNOWN else ())
+
+
+def _elapsed(test: Elapsed, context: Context) -> Outcome:
+    """``more_than: 6 months`` holds from the day after the date six calendar months later."""
+    since, until = context.resolve(test.since), context.resolve(test.until)
+    if since is None or until is None:
+        return Outcome(Truth.UNKNOWN, needs=context.missing(test.since, test.until))
+    truths, flags = [], list(since.flags + until.flags)
+    for word, duration in test.bounds:
+        due = since.shifted(duration.count, duration.unit)
+        match word:
+            case "more_than":
+                truths.append(compare_days(until, "after", due))
+            case "at_least":
+                truths.append(compare_days(until, "on_or_after", due))
+            case "less_than":
+                truths.append(compare_days(until, "before", due))
+            case "at_most":
+                truths.append(compare_days(until, "on_or_before", due))
+        if due.day is not None and due.day == until.day:
+            flags.append("BOUNDARY")
+    asked = " and ".join(f"{word.replace('_', ' ')} {duration}" for word, duration in test.bounds)
+    compared = f"{since} to {until}: {asked}"
+    truth = all_of(truths)
+    evidence = tuple(_compared(item, compared) for item in (*since.evidence, *until.evidence))
+    needs = (f"the exact date of {test.since.anchor.replace('_', ' ')}",) if truth is Truth.UNKNOWN else ()
+    days = f"{(until.first - since.first).days} days" if since.day and until.day else ""
+    return Outcome(truth, evidence, tuple(dict.fromkeys(flags)), needs, days)
+
+
+def _day(test: DayIs, context: Context) -> Outcome:
+    left, right = context.resolve(test.moment), context.resolve(test.other)
+    if left is None or right is None:
+        return Outcome(Truth.UNKNOWN, needs=context.missing(test.moment, test.other))
+    truth = compare_days(left, test.relation, right)
+    compared = f"{left} {test.relation.replace('_', ' ')} {right}"
+    evidence = tuple(_compared(item, compared) for item in (*left.evidence, *right.evidence))
+    needs = (f"the exact date of {test.moment.anchor.replace('_', ' ')}",) if truth is Truth.UNKNOWN else ()
+    return Outcome(truth, evidence, left.flags + right.flags, needs)
+
+
+def _compared(evidence: Evidence, text: str) -> Evidence:
+    return msgspec.structs.replace(evidence, compared=text)

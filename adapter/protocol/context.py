@@ -1,0 +1,111 @@
+"""The facts of one subject, indexed, with what has been worked out about them so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, tzinfo
+
+from adapter.model.dates import on_day
+from adapter.model.decision import CriterionResult, Evidence
+from adapter.model.facts import Event, Facts, Finding, Intervention, Subject
+from adapter.model.protocol import Criterion, Protocol
+from adapter.model.rules import AnchorRule, Moment, Period, Selection
+from adapter.protocol.days import Frame, Span
+
+
+class Context:
+    """Everything a rule may look at. Rows are in canonical order whatever order they came in."""
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        facts: Facts,
+        *,
+        as_of: date,
+        zone: tzinfo,
+        find_day: Callable[[AnchorRule, Context], Span | None],
+        decide: Callable[[Criterion, Context], CriterionResult],
+    ) -> None:
+        self.protocol = protocol
+        self.facts = facts
+        self.zone = zone
+        self.as_of = Span.of(on_day(as_of))
+        self.subject: Subject = facts.subjects[0]
+        self._find_day = find_day
+        self._decide = decide
+        self._anchors: dict[str, Span | None] = {}
+        self._rules = {named.name: named.rule for named in protocol.anchors}
+        self._criteria = {criterion.id: criterion for criterion in protocol.walk()}
+        self._results: dict[str, CriterionResult] = {}
+        self.readings: dict[str, Selection] = {
+            named.name: named.rule for named in protocol.readings if isinstance(named.rule, Selection)
+        }
+        self.findings: dict[str, list[Finding]] = {}
+        self.answers: dict[str, list[Finding]] = {}
+        for finding in sorted(facts.findings, key=finding_order):
+            if finding.category == "questionnaire":
+                if finding.code.system.partition("|")[0] == protocol.questionnaire.partition("|")[0]:
+                    self.answers.setdefault(finding.code.code, []).append(finding)
+            else:
+                self.findings.setdefault(finding.concept, []).append(finding)
+        self.events: dict[str, list[Event]] = {}
+        for event in sorted(facts.events, key=_event_order):
+            self.events.setdefault(event.concept, []).append(event)
+        self.interventions: tuple[Intervention, ...] = tuple(
+            sorted(facts.interventions, key=_intervention_order)
+        )
+
+    def resolve(self, moment: Moment) -> Span | None:
+        """The days a moment may be; None if its anchor is not known for this subject."""
+        if moment.day is not None:
+            span: Span | None = Span.of(on_day(moment.day))
+        else:
+            span = self._anchor(moment.anchor)
+        if span is None or not moment.shift:
+            return span
+        return span.shifted(moment.shift, moment.unit)
+
+    def _anchor(self, name: str) -> Span | None:
+        if name not in self._anchors:
+            rule = self._rules[name]
+            assert not isinstance(rule, Period | Selection)  # noqa: S101 - the loader only puts anchors there
+            self._anchors[name] = self._find_day(rule, self)
+        return self._anchors[name]
+
+    def frame(self, period: Period) -> Frame | None:
+        """The period with its ends; None if an anchor it needs is unknown. An open end is as-of."""
+        start = self.resolve(period.start) if period.start else None
+        end = self.resolve(period.end) if period.end else self.as_of
+        if (period.start and start is None) or end is None:
+            return None
+        return Frame(start, end)
+
+    def missing(self, *moments: Moment | None) -> tuple[str, ...]:
+        """What to ask for when one of these moments is not known."""
+        return tuple(
+            f"the date of {moment.anchor.replace('_', ' ')}"
+            for moment in moments
+            if moment is not None and self.resolve(moment) is None
+        )
+
+    def result(self, criterion_id: str) -> CriterionResult:
+        """The verdict on another criterion, worked out once."""
+        if criterion_id not in self._results:
+            self._results[criterion_id] = self._decide(self._criteria[criterion_id], self)
+        return self._results[criterion_id]
+
+    def subject_evidence(self, element: str, value: str) -> Evidence:
+        return Evidence(source=self.subject.source, role="used", concept=element, original=value, value=value)
+
+
+def finding_order(row: Finding) -> tuple[object, ...]:
+    when = row.when
+    return (when is None, when.order if when else (), row.concept, row.source, row.method, repr(row))
+
+
+def _event_order(row: Event) -> tuple[object, ...]:
+    return (row.start is None, row.start.order if row.start else (), row.source, repr(row))
+
+
+def _intervention_order(row: Intervention) -> tuple[object, ...]:
+    return (row.start is None, row.start.order if row.start else (), row.source, repr(row))

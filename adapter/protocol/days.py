@@ -1,0 +1,77 @@
+"""Comparing days that are known to a day, a month or a year.
+
+A comparison is true or false only if it is so for every day each side may be; else it is unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+
+import msgspec
+
+from adapter.model.dates import PartialDate, add_days, add_months
+from adapter.model.decision import Evidence
+from adapter.model.kleene import Truth
+from adapter.model.rules import DateRelation
+
+
+class Span(msgspec.Struct, frozen=True):
+    """The calendar days a moment may be, with the records that say so."""
+
+    first: date
+    last: date
+    evidence: tuple[Evidence, ...] = ()
+    flags: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, when: PartialDate, evidence: tuple[Evidence, ...] = ()) -> Span:
+        return cls(when.first, when.last, evidence)
+
+    def shifted(self, count: int, unit: str) -> Span:
+        """So many days or calendar months later; the evidence stays."""
+        step: Callable[[date, int], date] = add_months if unit == "months" else add_days
+        return msgspec.structs.replace(self, first=step(self.first, count), last=step(self.last, count))
+
+    @property
+    def day(self) -> date | None:
+        return self.first if self.first == self.last else None
+
+    def __str__(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first}..{self.last}"
+
+
+def compare_days(left: Span, relation: DateRelation, right: Span) -> Truth:
+    """Whether ``left`` is before (on or before, after, on or after) ``right``."""
+    if relation == "after":
+        return compare_days(right, "before", left)
+    if relation == "on_or_after":
+        return compare_days(right, "on_or_before", left)
+    if relation == "before":
+        return _known(left.last < right.first, left.first >= right.last)
+    return _known(left.last <= right.first, left.first > right.last)
+
+
+def _known(surely: bool, surely_not: bool) -> Truth:
+    if surely:
+        return Truth.TRUE
+    return Truth.FALSE if surely_not else Truth.UNKNOWN
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """A period with its ends worked out; an absent end is unbounded."""
+
+    start: Span | None = None
+    end: Span | None = None
+
+    def holds(self, when: PartialDate) -> Truth:
+        """Whether a day lies in the period, both ends included."""
+        span = Span.of(when)
+        after = Truth.TRUE if self.start is None else compare_days(self.start, "on_or_before", span)
+        before = Truth.TRUE if self.end is None else compare_days(span, "on_or_before", self.end)
+        return after & before
+
+    def __str__(self) -> str:
+        if self.start is None:
+            return f"up to {self.end}" if self.end else "at any time"
+        return f"{self.start} to {self.end}" if self.end else f"from {self.start}"

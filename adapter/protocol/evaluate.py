@@ -1,0 +1,146 @@
+"""From one subject's facts to a decision. Pure: no clock, no files, no order of input shows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from datetime import date, tzinfo
+
+import msgspec
+
+from adapter.model.decision import Alternative, CriterionResult, Decision, Evidence, Overall, Verdict
+from adapter.model.facts import Facts
+from adapter.model.kleene import Truth
+from adapter.model.protocol import Criterion, FlagRule, Line, OtherReading, Protocol
+from adapter.protocol.anchors import find_day
+from adapter.protocol.conditions import outcome_of
+from adapter.protocol.context import Context
+from adapter.protocol.outcome import Outcome, merge_evidence, unique
+
+
+def evaluate(protocol: Protocol, facts: Facts, *, as_of: date, zone: tzinfo) -> Decision:
+    """What the protocol says about the one subject in ``facts`` as of a local day.
+
+    Raises ``ValueError`` unless ``facts`` holds exactly one subject (use ``Facts.of``).
+    """
+    if len(facts.subjects) != 1:
+        raise ValueError(f"facts of exactly one subject are needed, not {len(facts.subjects)}")
+    context = Context(protocol, facts, as_of=as_of, zone=zone, find_day=find_day, decide=decide)
+    criteria = tuple(context.result(criterion.id) for criterion in protocol.criteria)
+    decision = Decision(
+        subject=facts.subjects[0].id,
+        protocol=protocol.id,
+        protocol_version=protocol.version,
+        as_of=as_of,
+        overall=_overall(context.result(name) for name in protocol.counts),
+        criteria=criteria,
+        review=any(context.result(name).review for name in protocol.counts),
+        pending=tuple(
+            criterion.id
+            for criterion in protocol.walk()
+            if criterion.pending and context.result(criterion.id).verdict is Verdict.UNKNOWN
+        ),
+    )
+    return _fingerprinted(decision)
+
+
+def decide(criterion: Criterion, context: Context) -> CriterionResult:
+    """The verdict of the first line known to be true, else unknown; with flags and other readings."""
+    children = tuple(context.result(child.id) for child in criterion.criteria)
+    verdict, outcome, reason = _read_lines(criterion.lines, context)
+    shown = [rule for rule in criterion.flags if outcome_of(rule.when, context).truth is Truth.TRUE]
+    others = [(other, _read_lines(other.lines, context)[0]) for other in criterion.alternatives]
+    differing = [other for other, found in others if _differs(found, verdict)]
+    flags = (*outcome.flags, *(rule.name for rule in shown), *(["READING_DIFFERS"] if differing else []))
+    settles = outcome.needs if verdict is Verdict.UNKNOWN else ()
+    if settles and criterion.settles:
+        settles = (criterion.settles, *settles)
+    return CriterionResult(
+        id=criterion.id,
+        kind=criterion.kind,
+        verdict=verdict,
+        reason=reason,
+        flags=tuple(sorted(set(flags))),
+        evidence=outcome.evidence,
+        alternatives=tuple(Alternative(other.name, other.reading, found) for other, found in others),
+        distance=outcome.distance,
+        settles=settles,
+        review=outcome.review or _asks_review((*shown, *differing)),
+        children=children,
+    )
+
+
+def _asks_review(rules: Iterable[FlagRule | OtherReading]) -> bool:
+    return any(rule.review for rule in rules)
+
+
+def _differs(found: Verdict, default: Verdict) -> bool:
+    """Two known verdicts that are not the same; a reading that cannot be evaluated differs from nothing."""
+    return Verdict.UNKNOWN not in (found, default) and found is not default
+
+
+def _read_lines(lines: tuple[Line, ...], context: Context) -> tuple[Verdict, Outcome, str]:
+    """The decision table, from the top. A line that is not known to be true does not fire."""
+    passed: list[Outcome] = []
+    for line in lines:
+        outcome = outcome_of(line.when, context)
+        if outcome.truth is Truth.TRUE:
+            return line.verdict, _fired(line, outcome, passed), _reason(line, outcome)
+        passed.append(outcome)
+    open_ = [outcome for outcome in passed if outcome.truth is Truth.UNKNOWN]
+    outcome = Outcome(
+        Truth.UNKNOWN,
+        merge_evidence(outcome.evidence for outcome in passed),
+        unique(flag for outcome in open_ for flag in outcome.flags),
+        unique(need for outcome in open_ for need in outcome.needs),
+        review=any(outcome.review for outcome in open_),
+    )
+    reason = "not known: " + "; ".join(outcome.needs) if outcome.needs else "no line of the rule applies"
+    return Verdict.UNKNOWN, outcome, reason
+
+
+def _fired(line: Line, outcome: Outcome, passed: list[Outcome]) -> Outcome:
+    needs = outcome.needs
+    if line.verdict is Verdict.UNKNOWN:
+        needs = unique((*((line.because,) if line.because else ()), *(n for o in passed for n in o.needs)))
+    return Outcome(
+        outcome.truth,
+        merge_evidence((outcome.evidence, *(earlier.evidence for earlier in passed))),
+        unique((*line.flags, *outcome.flags)),
+        needs,
+        outcome.distance,
+        line.review or outcome.review,
+    )
+
+
+def _reason(line: Line, outcome: Outcome) -> str:
+    compared = next((item.compared for item in outcome.evidence if item.role == "used" and item.compared), "")
+    if line.because:
+        return f"{line.because} ({compared})" if compared else line.because
+    return compared or line.verdict.value.replace("_", " ")
+
+
+def _overall(results: Iterable[CriterionResult]) -> Overall:
+    """A definite failure wins over unknowns; an inclusion fails when not met, an exclusion when met."""
+    verdicts = [(result.kind, result.verdict) for result in results]
+    if ("inclusion", Verdict.NOT_MET) in verdicts or ("exclusion", Verdict.MET) in verdicts:
+        return Overall.INELIGIBLE
+    if any(verdict is Verdict.UNKNOWN for _, verdict in verdicts):
+        return Overall.UNDETERMINED
+    return Overall.ELIGIBLE
+
+
+def _fingerprinted(decision: Decision) -> Decision:
+    """SHA-256 over who, which rules, which day, the verdicts, the flags and the evidence with versions."""
+    lines = [decision.subject, decision.protocol, decision.protocol_version, decision.as_of.isoformat()]
+    for top in decision.criteria:
+        for result in top.walk():
+            lines.append(f"{result.id} {result.verdict.value} {','.join(result.flags)}")
+            lines += sorted({_pointer(item) for item in result.evidence if item.role == "used"})
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return msgspec.structs.replace(decision, fingerprint=digest)
+
+
+def _pointer(evidence: Evidence) -> str:
+    source = evidence.source
+    return f"{source.reference} {source.version} {source.path} {source.sha256}"

@@ -1,0 +1,265 @@
+"""Reading conditions: one operator key per mapping, with the modifiers that may stand beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from adapter.model.decision import Verdict
+from adapter.model.quantity import Comparison
+from adapter.model.rules import (
+    Age,
+    AllOf,
+    AnyOf,
+    Attested,
+    Bound,
+    Change,
+    Condition,
+    CriterionIs,
+    DayIs,
+    Deceased,
+    Duration,
+    Elapsed,
+    Implies,
+    Not,
+    ReadingIs,
+    Repeated,
+    Selection,
+    SexIs,
+    Share,
+)
+from adapter.protocol import words
+from adapter.protocol.amounts import (
+    Scope,
+    read_amount,
+    read_days,
+    read_duration,
+    read_moment,
+    read_percent,
+)
+from adapter.protocol.selections import (
+    read_event,
+    read_exposure,
+    read_reading_test,
+    read_selection,
+)
+from adapter.protocol.tree import Mistake, Tree
+
+Fields = dict[str, Tree]
+
+
+def read_condition(tree: Tree, scope: Scope) -> Condition:
+    """One condition; raises :class:`Mistake` with its place when it is not in the vocabulary."""
+    fields = tree.fields()
+    operators = [word for word in fields if word in _READERS]
+    if len(operators) != 1:
+        unknown = [key for key, _ in tree.pairs() if key.text() not in _READERS]
+        if not operators and len(unknown) == 1:
+            raise unknown[0].unknown(unknown[0].text(), _READERS, "condition")
+        found = ", ".join(operators) or "none"
+        raise tree.mistake(
+            f"a condition has exactly one operator, found {found}", "split it with all: or any:"
+        )
+    [operator] = operators
+    tree.fields((operator, *words.CONDITIONS[operator]))
+    return _READERS[operator](fields, tree, scope)
+
+
+def read_parts(tree: Tree, scope: Scope) -> tuple[Condition, ...]:
+    """A list of conditions; a mistake in one does not hide those in the others."""
+    found, first = [], None
+    for item in tree.items():
+        try:
+            found.append(read_condition(item, scope))
+        except Mistake as mistake:
+            if first is not None:
+                scope.mistakes.found.append(first)
+            first = mistake
+    if first is not None:
+        raise first
+    if not found:
+        raise tree.mistake("an empty list of conditions")
+    return tuple(found)
+
+
+def _all(fields: Fields, tree: Tree, scope: Scope) -> Condition:
+    return AllOf(parts=read_parts(fields["all"], scope), where=tree.where)
+
+
+def _any(fields: Fields, tree: Tree, scope: Scope) -> Condition:
+    return AnyOf(parts=read_parts(fields["any"], scope), where=tree.where)
+
+
+def _not(fields: Fields, tree: Tree, scope: Scope) -> Condition:
+    return Not(part=read_condition(fields["not"], scope), where=tree.where)
+
+
+def _if(fields: Fields, tree: Tree, scope: Scope) -> Condition:
+    if "then" not in fields:
+        raise tree.mistake("if: without then:")
+    guard = read_condition(fields["if"], scope)
+    return Implies(guard=guard, then=read_condition(fields["then"], scope), where=tree.where)
+
+
+def _criterion(fields: Fields, tree: Tree, scope: Scope) -> Condition:
+    verdict = fields["is"].one_of(words.VERDICTS, "verdict") if "is" in fields else "met"
+    name = fields["criterion"].one_of(scope.criterion_ids, "criterion")
+    return CriterionIs(id=name, verdict=Verdict(verdict), where=tree.where)
+
+
+def _finding(fields: Fields, tree: Tree, scope: Scope) -> Condition:
+    selection = read_selection(fields, tree.where, scope)
+    test = read_reading_test(fields, selection.concepts[:1], scope)
+    return ReadingIs(selection=selection, test=test, where=tree.where)
+
+
+def _named_selection(tree: Tree, scope: Scope) -> Selection:
+    name = tree.one_of(scope.reading_names, "reading")
+    if name not in scope.readings:
+        raise tree.mistake(f"reading {name!r} cannot be used here", "correct it where it is defined")
+    return scope.readings[name]
+
+
+def _reading(fields: Fields, tree: Tree, scope: Scope) -> Condition:
+    selection = _named_selection(fields["reading"], scope)
+    test = read_reading_test(fields, selection.concepts[:1], scope)
+    return ReadingIs(selection=selection, test=test, reading=fields["reading"].text(), where=tree.where)
+
+
+def _attested(fields: Fields, tree: Tree, scope: Scope) -> Condition:
+    test = read_reading_test(fields, None, scope)
+    return Attested(link=fields["attested"].text(), test=test, where=tree.where)
+
+
+def _percent_bound(fields: Fields, tree: Tree) -> Bound:
+    found = [word for word in words.COMPARISONS if word in fields]
+    if len(found) != 1:
+        raise tree.mistake("exactly one comparison is needed here", "for example at_least: 30 %")
+    return Bound(comparison=found[0], amount=read_percent(fields[found[0]]), where=tree.where)
+
+
+def _change(fields: Fields, tree: Tree, scope: Scope) -> Condition:
+    direction = "fall" if "fall" in fields else "rise"
+    parts = fields[direction].fields(words.PLACES["change"], required=("from", "to"))
+    start, end = _named_selection(parts["from"], scope), _named_selection(parts["to"], scope)
+    reaching = None
+    if "reaching" in fields:
+        [(word, amount)] = fields["reaching"].pairs()
+        reaching = Bound(
+            comparison=word.one_of(words.COMPARISONS, "comparison"),
+            amount=read_amount(amount, end.concepts[:1], scope),
+            where=word.where,
+        )
+    if "same" in parts:
+        parts["same"].one_of(words.PLACES["same"], "value of same")
+    series = parts["series"].one_or_more() if "series" in parts else []
+    return Change(
+        direction="fall" if direction == "fall" else "rise",
+        start=start,
+        end=end,
+        bound=_percent_bound(fields, tree),
+        series=tuple(item.text() for item in series),
+        same_series="same" in parts or bool(series),
+        reaching=reaching,
+        where=tree.where,
+    )
+
+
+def _repeated(fields: Fields, tree: Tree, scope: Scope) -> Condition:
+    body = fields["repeated"]
+    parts = body.fields(words.PLACES["repeated"], required=("finding", "readings"))
+    selection = read_selection(parts, body.where, scope)
+    apart = parts["apart"].fields(words.PLACES["apart"]) if "apart" in parts else {}
+    return Repeated(
+        selection=selection,
+        test=read_reading_test(parts, selection.concepts[:1], scope),
+        readings=parts["readings"].whole(),
+        apart_at_least=read_days(apart["at_least"]) if "at_least" in apart else 0,
+        apart_at_most=read_days(apart["at_most"]) if "at_most" in apart else None,
+        where=tree.where,
+    )
+
+
+def _share(fields: Fields, tree: Tree, scope: Scope) -> Condition:
+    body = fields["share"]
+    parts = body.fields(words.PLACES["share"], required=("finding", "passing"))
+    selection = read_selection(parts, body.where, scope)
+    test = read_reading_test(parts, selection.concepts[:1], scope)
+    bound = _percent_bound(parts["passing"].fields(words.PLACES["passing"]), parts["passing"])
+    return Share(selection=selection, test=test, bound=bound, where=tree.where)
+
+
+def _age(fields: Fields, tree: Tree, scope: Scope) -> Condition:
+    parts = fields["age"].fields(words.PLACES["age"], required=("at",))
+    bounds: list[tuple[Comparison, int]] = []
+    for word in words.COMPARISONS:
+        if word in parts:
+            duration = read_duration(parts[word])
+            if duration.unit != "months" or duration.count % 12:
+                raise parts[word].mistake("an age is given in whole years", "for example 18 years")
+            bounds.append((word, duration.count // 12))
+    if not bounds:
+        raise tree.mistake("age: needs a comparison", "for example at_least: 18 years")
+    return Age(at=read_moment(parts["at"], scope), bounds=tuple(bounds), where=tree.where)
+
+
+def _sex(fields: Fields, tree: Tree, scope: Scope) -> Condition:
+    return SexIs(sex=fields["sex"].one_of(words.SEXES, "sex"), where=tree.where)
+
+
+def _deceased(fields: Fields, tree: Tree, scope: Scope) -> Condition:
+    parts = fields["deceased"].fields(words.PLACES["deceased"], required=("before",))
+    return Deceased(before=read_moment(parts["before"], scope), where=tree.where)
+
+
+def _elapsed(fields: Fields, tree: Tree, scope: Scope) -> Condition:
+    parts = fields["elapsed"].fields(words.PLACES["elapsed"], required=("since", "until"))
+    bounds: list[tuple[words.Elapse, Duration]] = [
+        (word, read_duration(parts[word])) for word in words.ELAPSED if word in parts
+    ]
+    if not bounds:
+        raise tree.mistake("elapsed: needs a comparison", "for example more_than: 6 months")
+    since, until = read_moment(parts["since"], scope), read_moment(parts["until"], scope)
+    return Elapsed(since=since, until=until, bounds=tuple(bounds), where=tree.where)
+
+
+def _date(fields: Fields, tree: Tree, scope: Scope) -> Condition:
+    found = [word for word in words.DATE_RELATIONS if word in fields]
+    if len(found) != 1:
+        raise tree.mistake("date: needs exactly one of before:, on_or_before:, after:, on_or_after:")
+    return DayIs(
+        moment=read_moment(fields["date"], scope),
+        relation=found[0],
+        other=read_moment(fields[found[0]], scope),
+        where=tree.where,
+    )
+
+
+def _event(fields: Fields, tree: Tree, scope: Scope) -> Condition:
+    return read_event(fields, tree.where, scope)
+
+
+def _exposure(fields: Fields, tree: Tree, scope: Scope) -> Condition:
+    return read_exposure(fields, tree.where, scope)
+
+
+_READERS: dict[str, Callable[[Fields, Tree, Scope], Condition]] = {
+    "all": _all,
+    "any": _any,
+    "not": _not,
+    "if": _if,
+    "criterion": _criterion,
+    "finding": _finding,
+    "reading": _reading,
+    "attested": _attested,
+    "fall": _change,
+    "rise": _change,
+    "repeated": _repeated,
+    "share": _share,
+    "age": _age,
+    "sex": _sex,
+    "deceased": _deceased,
+    "elapsed": _elapsed,
+    "date": _date,
+    "event": _event,
+    "exposure": _exposure,
+}

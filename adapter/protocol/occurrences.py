@@ -1,0 +1,242 @@
+"""Events and drug exposures: what surely happened, what may have, and what silence means.
+
+A condition is true if a usable row surely fits, unknown if one may fit (a partial date, a diagnosis not
+confirmed, a route not known). If no row fits, it is false only where silence counts as absence: the
+concept says so *and* coverage says that the records were completely fetched for the whole period.
+"""
+
+from __future__ import annotations
+
+from adapter.model.coverage import is_covered
+from adapter.model.dates import PartialDate
+from adapter.model.decision import Evidence
+from adapter.model.facts import Event, Intervention, Source
+from adapter.model.kleene import Truth, all_of, any_of
+from adapter.model.rules import EventTest, ExposureTest, Period
+from adapter.protocol.context import Context
+from adapter.protocol.days import Frame, Span, compare_days
+from adapter.protocol.outcome import Outcome, unique
+
+MEDICATION_TYPES = (
+    "MedicationAdministration",
+    "MedicationDispense",
+    "MedicationRequest",
+    "MedicationStatement",
+)
+
+
+def event_outcome(test: EventTest, context: Context) -> Outcome:
+    frame = context.frame(test.period)
+    if frame is None:
+        return _no_frame(test.period, context)
+    rows = [(row, _event_fits(row, test, frame)) for row in _events(test, context)]
+    evidence = tuple(_event_evidence(row, fits, test) for row, fits in rows)
+    truth = any_of(fits for _, fits in rows)
+    if truth is Truth.FALSE:
+        return _silent(test, test.resource_types, frame, context, evidence)
+    flags = unique(flag for row, fits in rows if fits is truth for flag in row.flags)
+    if truth is Truth.TRUE:
+        return Outcome(truth, evidence, flags)
+    if any(row.presence == "unconfirmed" for row, fits in rows if fits is Truth.UNKNOWN):
+        flags = (*flags, "UNCONFIRMED")
+    return Outcome(truth, evidence, flags, (f"confirmation of {test.label} with its dates",))
+
+
+def _events(test: EventTest, context: Context) -> list[Event]:
+    """Rows of the concepts, of one category if the test names one."""
+    return [
+        row
+        for name in test.concepts
+        for row in context.events.get(name, ())
+        if not test.category or row.category == test.category
+    ]
+
+
+def _event_fits(row: Event, test: EventTest, frame: Frame) -> Truth:
+    if row.excluded or row.use in ("SUPP", "NEVER") or row.presence == "refuted":
+        return Truth.FALSE
+    if any(row.attribute(name) != value for name, value in test.having):
+        return Truth.FALSE
+    if any(row.attribute(name) == value for name, value in test.lacking):
+        return Truth.FALSE
+    present = Truth.of(row.presence in test.presence)
+    if row.presence == "unconfirmed" and "unconfirmed" not in test.presence:
+        present = Truth.UNKNOWN
+    return present & _event_timed(row, test, frame)
+
+
+def _event_timed(row: Event, test: EventTest, frame: Frame) -> Truth:
+    """Overlap of the event with the period; an event without an end that is present goes on."""
+    if test.timing == "onset":
+        return frame.holds(row.start) if row.start else _undated(frame, test)
+    if test.timing == "end":
+        return frame.holds(row.end) if row.end else Truth.UNKNOWN
+    begin = row.start or row.recorded
+    starts = Truth.TRUE
+    if frame.end is not None:
+        # a record without any date is about something known by now, so it starts before as-of
+        starts = compare_days(Span.of(begin), "on_or_before", frame.end) if begin else Truth.TRUE
+    ends = Truth.TRUE
+    if frame.start is not None and row.presence != "present":
+        finish = row.end
+        if finish is not None:
+            ends = compare_days(Span.of(finish), "on_or_after", frame.start)
+        elif begin is not None and compare_days(Span.of(begin), "on_or_after", frame.start) is Truth.TRUE:
+            ends = Truth.TRUE
+        else:
+            ends = Truth.UNKNOWN
+    elif frame.start is not None and row.end is not None:
+        ends = compare_days(Span.of(row.end), "on_or_after", frame.start)
+    return starts & ends
+
+
+def _undated(frame: Frame, test: EventTest) -> Truth:
+    return Truth.UNKNOWN if test.period.start or test.period.end else Truth.TRUE
+
+
+def _event_evidence(row: Event, fits: Truth, test: EventTest) -> Evidence:
+    why = ""
+    if fits is not Truth.TRUE:
+        why = row.excluded or ("may fit" if fits is Truth.UNKNOWN else f"does not fit ({row.presence})")
+    return Evidence(
+        source=row.source,
+        role="used" if fits is not Truth.FALSE else "ignored",
+        concept=row.concept,
+        when=row.start.iso if row.start else "",
+        original=row.code.display or row.code.code,
+        value=row.presence,
+        why=why,
+    )
+
+
+def exposure_outcome(test: ExposureTest, context: Context) -> Outcome:
+    frame = context.frame(test.period)
+    if frame is None:
+        return _no_frame(test.period, context)
+    rows = [(row, _exposure_fits(row, test, frame)) for row in context.interventions if _selected(row, test)]
+    evidence = tuple(_exposure_evidence(row, fits, frame) for row, fits in rows)
+    truth = any_of(fits for _, fits in rows)
+    boundary = tuple("BOUNDARY" for row, _ in rows if not row.excluded and _touches(row, frame))
+    if truth is Truth.FALSE:
+        silent = _silent(test, MEDICATION_TYPES, frame, context, evidence)
+        return Outcome(silent.truth, silent.evidence, unique((*silent.flags, *boundary)), silent.needs)
+    flags = unique(flag for row, fits in rows if fits is truth for flag in row.flags)
+    if truth is Truth.TRUE:
+        return Outcome(truth, evidence, unique((*flags, *boundary)), distance=_nearest_exposure(rows, frame))
+    return Outcome(truth, evidence, flags, (f"exact dates and route of {test.label}",))
+
+
+def _selected(row: Intervention, test: ExposureTest) -> bool:
+    if row.concept in test.other_than or (test.kinds and row.kind not in test.kinds):
+        return False
+    chosen = {"drug": (row.concept,), "role": (row.role,), "class": row.classes}[test.by]
+    return any(name in chosen for name in test.names)
+
+
+def _exposure_fits(row: Intervention, test: ExposureTest, frame: Frame) -> Truth:
+    if row.excluded or row.use in ("SUPP", "NEVER"):
+        return Truth.FALSE
+    route = Truth.TRUE
+    if test.systemic:
+        route = Truth.UNKNOWN if row.systemic is None else Truth.of(row.systemic)
+    once = Truth.TRUE
+    if test.single_day:
+        finish = _last_day(row)
+        known = row.start is not None and finish is not None and not row.ongoing
+        once = Truth.of(known and row.start == finish)
+    return all_of((route, once, _exposure_timed(row, frame)))
+
+
+def _last_day(row: Intervention) -> PartialDate | None:
+    return row.exposure_end or row.end or row.start
+
+
+def _exposure_timed(row: Intervention, frame: Frame) -> Truth:
+    begin, finish = row.start or row.recorded, _last_day(row)
+    starts = ends = Truth.UNKNOWN
+    if frame.end is None:
+        starts = Truth.TRUE
+    elif begin is not None:
+        starts = compare_days(Span.of(begin), "on_or_before", frame.end)
+    elif finish is not None and compare_days(Span.of(finish), "on_or_before", frame.end) is Truth.TRUE:
+        starts = Truth.TRUE
+    if frame.start is None or (row.ongoing and row.exposure_end is None):
+        ends = Truth.TRUE
+    elif finish is not None:
+        ends = compare_days(Span.of(finish), "on_or_after", frame.start)
+    return starts & ends
+
+
+def _touches(row: Intervention, frame: Frame) -> bool:
+    finish = _last_day(row)
+    return (
+        frame.start is not None
+        and not row.ongoing
+        and finish is not None
+        and finish.day is not None
+        and finish.day == frame.start.day
+    )
+
+
+def _nearest_exposure(rows: list[tuple[Intervention, Truth]], frame: Frame) -> str:
+    days = [
+        (finish.day - frame.start.day).days
+        for row, fits in rows
+        if fits is Truth.TRUE and not row.ongoing and (finish := _last_day(row)) is not None
+        if frame.start is not None and finish.day is not None and frame.start.day is not None
+    ]
+    return f"last exposure {max(days)} days after {frame.start}" if days else ""
+
+
+def _exposure_evidence(row: Intervention, fits: Truth, frame: Frame) -> Evidence:
+    finish = _last_day(row)
+    last = "still taken" if row.ongoing else f"last exposure {finish.iso}" if finish else "no date"
+    why = row.excluded or {Truth.TRUE: "", Truth.UNKNOWN: "may fit", Truth.FALSE: "does not fit"}[fits]
+    return Evidence(
+        source=row.source,
+        role="ignored" if fits is Truth.FALSE else "used",
+        concept=row.concept,
+        when=row.start.iso if row.start else "",
+        original=row.code.display or row.code.code,
+        value=row.kind,
+        compared=f"{last}; period {frame}",
+        why=why,
+    )
+
+
+def _no_frame(period: Period, context: Context) -> Outcome:
+    return Outcome(Truth.UNKNOWN, needs=context.missing(period.start, period.end))
+
+
+def _silent(
+    test: EventTest | ExposureTest,
+    types: tuple[str, ...],
+    frame: Frame,
+    context: Context,
+    evidence: tuple[Evidence, ...],
+) -> Outcome:
+    """No row fits: false where silence is absence, else unknown."""
+    if test.silence == "absent":
+        return Outcome(Truth.FALSE, evidence)
+    start = frame.start.first if frame.start else None
+    end = frame.end.last if frame.end else None
+    covered = bool(types) and all(
+        is_covered(context.facts.coverage, name, context.subject.id, start, end) for name in types
+    )
+    if test.silence == "absent_if_covered" and covered:
+        said = tuple(
+            Evidence(Source(f"coverage/{name}"), "used", compared=f"no record of {test.label}, {frame}")
+            for name in types
+        )
+        return Outcome(Truth.FALSE, (*evidence, *said))
+    return Outcome(Truth.UNKNOWN, evidence, needs=(f"a statement about {test.label}, {frame}",))
+
+
+def near_occurrence(
+    test: EventTest | ExposureTest, when: PartialDate, margin: int, context: Context
+) -> Truth:
+    """Whether a recorded event or exposure lies within ``margin`` days of a day; silence is no."""
+    frame = Frame(Span.of(when).shifted(-margin, "days"), Span.of(when).shifted(margin, "days"))
+    if isinstance(test, EventTest):
+        return any_of(_event_fits(row, test, frame) for row in _events(test, context))
+    return any_of(_exposure_fits(row, test, frame) for row in context.interventions if _selected(row, test))

@@ -1,0 +1,81 @@
+"""What a condition came to: its truth with the evidence, and how outcomes combine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from adapter.model.decision import Evidence
+from adapter.model.kleene import Truth, all_of, any_of
+
+_RANK = {"used": 0, "support": 1, "ignored": 2}
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """The truth of one condition for one subject.
+
+    ``evidence`` lists every record looked at; ``flags`` what the reader must know about the ones that
+    decided; ``needs`` what would settle an unknown; ``distance`` how far the deciding value is from
+    its threshold; ``review`` whether a person has to look.
+    """
+
+    truth: Truth
+    evidence: tuple[Evidence, ...] = ()
+    flags: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    distance: str = ""
+    review: bool = False
+
+    def negated(self) -> Outcome:
+        return msgspec.structs.replace(self, truth=~self.truth)
+
+
+def conjunction(outcomes: Iterable[Outcome]) -> Outcome:
+    """AND: what decided are the false parts, else the unknown ones, else all of them."""
+    parts = tuple(outcomes)
+    return _combined(all_of(part.truth for part in parts), parts)
+
+
+def disjunction(outcomes: Iterable[Outcome]) -> Outcome:
+    """OR: what decided are the true parts, else the unknown ones, else all of them."""
+    parts = tuple(outcomes)
+    return _combined(any_of(part.truth for part in parts), parts)
+
+
+def _combined(truth: Truth, parts: tuple[Outcome, ...]) -> Outcome:
+    decisive = tuple(part for part in parts if part.truth is truth)
+    return Outcome(
+        truth=truth,
+        evidence=merge_evidence(part.evidence for part in parts),
+        flags=unique(flag for part in decisive for flag in part.flags),
+        needs=unique(need for part in decisive for need in part.needs) if truth is Truth.UNKNOWN else (),
+        distance=next((part.distance for part in decisive if part.distance), ""),
+        review=any(part.review for part in decisive),
+    )
+
+
+def unique(texts: Iterable[str]) -> tuple[str, ...]:
+    """Each text once, in order of first appearance."""
+    return tuple(dict.fromkeys(texts))
+
+
+def merge_evidence(groups: Iterable[Iterable[Evidence]]) -> tuple[Evidence, ...]:
+    """Each record once per concept: the strongest role it had, and every comparison made with it."""
+    merged: dict[tuple[str, str, str, str, str, str], Evidence] = {}
+    for group in groups:
+        for item in group:
+            source = item.source
+            key = (source.reference, source.version, source.path, source.sha256, item.concept, item.when)
+            known = merged.get(key)
+            merged[key] = item if known is None else _stronger(known, item)
+    return tuple(merged.values())
+
+
+def _stronger(known: Evidence, new: Evidence) -> Evidence:
+    strong, weak = (known, new) if _RANK[known.role] <= _RANK[new.role] else (new, known)
+    if strong.role != weak.role:
+        return strong
+    seen = strong.compared.split("; ") if strong.compared else []
+    added = [part for part in weak.compared.split("; ") if part and part not in seen]
+    return msgspec.structs.replace(strong, compared="; ".join(seen + added))

@@ -1,0 +1,214 @@
+"""Which readings of a concept count, and which of them decides.
+
+A reading is *valid*, *troubled* (it might have decided, but its unit, value or date cannot be relied
+on), *support* (shown, never decides) or *ignored*. Rows that only repeat or take back another say
+nothing and are ignored. The most recent valid reading decides; a newer troubled one is shown as a flag,
+and a newer conflict leaves the question open.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+import msgspec
+
+from adapter.model.dates import PartialDate
+from adapter.model.decision import Evidence
+from adapter.model.facts import Finding
+from adapter.model.kleene import Truth
+from adapter.model.rules import Bounds, Codes, Exists, NotDuring, Period, ReadingTest, Selection
+from adapter.protocol.context import Context, finding_order
+from adapter.protocol.days import Frame, Span
+from adapter.protocol.occurrences import near_occurrence
+
+TROUBLES = frozenset(
+    {
+        "UNIT_MISSING",
+        "UNIT_UNKNOWN",
+        "IMPLAUSIBLE",
+        "PRELIMINARY",
+        "CONFLICT",
+        "UNPARSED_TEXT",
+        "SPECIMEN_MISMATCH",
+        "CODE_CONFLICT",
+        "NO_VALUE",
+        "NO_DATE",
+        "DURATION_OUTSIDE",
+        "NO_VOLUME",
+        "UNTIMED",
+    }
+)
+
+
+class Pool(msgspec.Struct, frozen=True):
+    """The readings a selection looks at, apart by what may be done with them."""
+
+    frame: Frame | None
+    valid: tuple[Finding, ...] = ()
+    troubled: tuple[tuple[Finding, str], ...] = ()
+    support: tuple[Finding, ...] = ()
+    ignored: tuple[tuple[Finding, str], ...] = ()
+    outside: Finding | None = None
+
+    def others(self) -> tuple[Evidence, ...]:
+        """Evidence for everything that did not decide."""
+        rows = [evidence_of(row, "ignored", why=why) for row, why in (*self.troubled, *self.ignored)]
+        rows += [evidence_of(row, "support", why="support only") for row in self.support]
+        if self.outside is not None and not self.valid:
+            rows.append(evidence_of(self.outside, "ignored", why="outside the window"))
+        return tuple(rows)
+
+
+def collect(selection: Selection, context: Context) -> Pool:
+    """Sort every reading of the selection's concepts by whether it may decide."""
+    frame = context.frame(selection.period)
+    if frame is None:
+        return Pool(None)
+    valid: list[Finding] = []
+    troubled: list[tuple[Finding, str]] = []
+    ignored: list[tuple[Finding, str]] = []
+    support = _support(selection, frame, context)
+    outside = None
+    for row in _rows(selection.concepts, context):
+        inside = Truth.UNKNOWN if row.when is None else frame.holds(row.when)
+        if inside is Truth.FALSE:
+            outside = row if not row.excluded else outside
+        elif row.excluded and row.excluded not in TROUBLES:
+            ignored.append((row, row.excluded))
+        elif row.use == "NEVER" or (selection.methods and row.method not in selection.methods):
+            ignored.append((row, "NEVER_USE" if row.use == "NEVER" else "other method"))
+        elif row.use == "SUPP":
+            support.append(row)
+        elif trouble := row.excluded or _date_trouble(row, inside):
+            troubled.append((row, trouble))
+        elif (guard := _disturbed(row, selection.not_during, context)) is not None:
+            (troubled if guard.flag else ignored).append((row, guard.flag or "set aside by not_during"))
+        else:
+            valid.append(row)
+    return Pool(frame, tuple(valid), tuple(troubled), tuple(support), tuple(ignored), outside)
+
+
+def _rows(concepts: tuple[str, ...], context: Context) -> list[Finding]:
+    return sorted((row for name in concepts for row in context.findings.get(name, ())), key=finding_order)
+
+
+def _support(selection: Selection, frame: Frame, context: Context) -> list[Finding]:
+    return [
+        row
+        for row in _rows(selection.support, context)
+        if row.when is not None and not row.excluded and frame.holds(row.when) is not Truth.FALSE
+    ]
+
+
+def _date_trouble(row: Finding, inside: Truth) -> str:
+    if row.when is None:
+        return "NO_DATE"
+    return "DATE_PARTIAL" if inside is Truth.UNKNOWN else ""
+
+
+def _disturbed(row: Finding, guards: tuple[NotDuring, ...], context: Context) -> NotDuring | None:
+    for guard in guards:
+        if row.when is None:
+            continue
+        near = near_occurrence(guard.condition, row.when, guard.margin_days, context)
+        if near is Truth.TRUE or (near is Truth.UNKNOWN and guard.flag):
+            return guard
+    return None
+
+
+def answering(pool: Pool, test: ReadingTest) -> tuple[Finding, ...]:
+    """The valid readings that are of the shape the test asks about (a number, an answer, a code)."""
+    if isinstance(test, Bounds):
+        return tuple(row for row in pool.valid if row.value is not None)
+    if isinstance(test, Codes):
+        return tuple(row for row in pool.valid if row.value_code or row.answer)
+    if isinstance(test, Exists):
+        return pool.valid
+    return tuple(row for row in pool.valid if row.answer)
+
+
+def deciding(rows: tuple[Finding, ...], selection: Selection, context: Context) -> tuple[Finding, ...]:
+    """The readings that decide: usually one; more if nothing says which of them is the latest."""
+    match selection.take:
+        case "latest":
+            return tuple(row for row in rows if not any(_later(other, row) for other in rows))
+        case "earliest":
+            return tuple(row for row in rows if not any(_later(row, other) for other in rows))
+        case "highest":
+            return tuple(row for row in rows if not any(_higher(other, row) for other in rows))
+        case "lowest":
+            return tuple(row for row in rows if not any(_higher(row, other) for other in rows))
+        case "nearest":
+            return _nearest(rows, selection, context)
+    return rows
+
+
+def _later(left: Finding, right: Finding) -> bool:
+    """Whether ``left`` was surely taken after ``right``."""
+    return surely_after(left.when, right.when)
+
+
+def surely_after(left: PartialDate | None, right: PartialDate | None) -> bool:
+    if left is None or right is None:
+        return False
+    if left.at is not None and right.at is not None:
+        return left.at > right.at
+    return left.first > right.last
+
+
+def _higher(left: Finding, right: Finding) -> bool:
+    if left.value is None or right.value is None or left.value.low is None or right.value.high is None:
+        return False
+    return left.value.low > right.value.high
+
+
+def _nearest(rows: tuple[Finding, ...], selection: Selection, context: Context) -> tuple[Finding, ...]:
+    """Nearest in whole days to the moment; of two equally near the earlier (as for study visits)."""
+    target = context.resolve(selection.near) if selection.near else None
+    if target is None or not rows:
+        return ()
+    best = min(_distance(row, target) for row in rows)
+    near = [row for row in rows if _distance(row, target) == best]
+    first = min(_day(row) for row in near)
+    near = [row for row in near if _day(row) == first]
+    return tuple(row for row in near if not any(_later(other, row) for other in near))
+
+
+def _day(row: Finding) -> date:
+    assert row.when is not None  # noqa: S101 - rows without a date are troubled, never valid
+    return row.when.first
+
+
+def _distance(row: Finding, target: Span) -> int:
+    return abs((_day(row) - target.first).days)
+
+
+def evidence_of(row: Finding, role: str, *, compared: str = "", why: str = "") -> Evidence:
+    """One reading as evidence: the source's own text, the canonical value, and what was done."""
+    value = ""
+    if row.value is not None:
+        value = f"{row.value} {row.unit}".strip()
+    elif row.answer or row.value_code:
+        value = row.answer or row.value_code
+    elif row.value_date is not None:
+        value = row.value_date.iso
+    return Evidence(
+        source=row.source,
+        role="used" if role == "used" else "support" if role == "support" else "ignored",
+        concept=row.concept or row.code.code,
+        when=row.when.iso if row.when else "",
+        original=f"{row.original} {row.original_unit}".strip(),
+        value=value,
+        conversion=row.conversion,
+        compared=compared,
+        why=why,
+        derived_from=row.derived_from,
+    )
+
+
+def wanted(selection: Selection, period: Period, context: Context) -> tuple[str, ...]:
+    """What to ask the hospital for when no reading decides."""
+    frame = context.frame(period)
+    if frame is None:
+        return context.missing(period.start, period.end)
+    return (f"a usable reading of {selection.label}, collected {frame}",)

@@ -1,0 +1,143 @@
+"""The closed vocabulary: every word a protocol file may use, by the place where it may stand.
+
+The parser takes its allowed words from here and ``docs/protocol-vocabulary.md`` explains each of them;
+``tests/spec/test_vocabulary.py`` fails when a word here is not explained there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal
+
+from adapter.model.quantity import Comparison
+from adapter.model.rules import DateRelation, DrugSelector, Presence, Take
+
+Edge = Literal["start", "end"]
+Timing = Literal["overlap", "onset", "end"]
+Elapse = Literal["more_than", "at_least", "less_than", "at_most"]
+Sex = Literal["male", "female"]
+
+COMPARISONS: tuple[Comparison, ...] = ("above", "at_least", "below", "at_most")
+DATE_RELATIONS: tuple[DateRelation, ...] = ("before", "on_or_before", "after", "on_or_after")
+ELAPSED: tuple[Elapse, ...] = ("more_than", "at_least", "less_than", "at_most")
+PRESENCES: tuple[Presence, ...] = ("present", "past", "unconfirmed")
+TIMINGS: tuple[Timing, ...] = ("overlap", "onset", "end")
+EDGES: tuple[Edge, ...] = ("start", "end")
+SELECTORS: tuple[DrugSelector, ...] = ("drug", "role", "class")
+SEXES: tuple[Sex, ...] = ("male", "female")
+KINDS: tuple[Literal["inclusion", "exclusion"], ...] = ("inclusion", "exclusion")
+LIMITS: tuple[Literal["upper_limit", "lower_limit"], ...] = ("upper_limit", "lower_limit")
+IF_NONE: tuple[Literal["absent", "unknown"], ...] = ("absent", "unknown")
+READING_TESTS = (*COMPARISONS, "between", "is", "code", "exists", "words")
+ANSWERS = ("positive", "weak_positive", "negative", "equivocal", "invalid")
+TAKES: tuple[Take, ...] = ("latest", "earliest", "highest", "lowest", "nearest", "every", "any")
+PERIOD = ("within", "from", "to")
+SELECTION = ("finding", "take", "near", *PERIOD, "method", "not_during", "support", "of_at_least")
+EVENT_FILTERS = ("category", "having", "lacking", "narrower")
+VERDICTS = ("met", "not_met", "unknown")
+BODY = ("met_when", "decide")
+
+CONDITIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "all": (),
+        "any": (),
+        "not": (),
+        "if": ("then",),
+        "criterion": ("is",),
+        "finding": (*SELECTION[1:], *READING_TESTS),
+        "reading": READING_TESTS,
+        "attested": (*READING_TESTS, *DATE_RELATIONS),
+        "fall": (*COMPARISONS, "reaching"),
+        "rise": (*COMPARISONS, "reaching"),
+        "repeated": (),
+        "share": (),
+        "age": (),
+        "sex": (),
+        "deceased": (),
+        "elapsed": (),
+        "date": DATE_RELATIONS,
+        "event": ("presence", "timing", *PERIOD, *EVENT_FILTERS, "if_none"),
+        "exposure": (*PERIOD, "systemic", "kind", "single_day", "other_than", "if_none"),
+    }
+)
+"""Operator -> the modifiers that may stand beside it in the same mapping."""
+
+PLACES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "protocol": (
+            "id",
+            "version",
+            "title",
+            "source",
+            "questionnaire",
+            "study",
+            "anchors",
+            "windows",
+            "readings",
+            "candidates",
+            "criteria",
+            "eligibility",
+            "reporting",
+        ),
+        "text": ("en", "zh"),
+        "study": ("identifier", "enrolment", "arms"),
+        "arm": ("code", "title"),
+        "candidates": ("events", "findings", "drugs"),
+        "eligibility": ("counts",),
+        "reporting": ("criteria",),
+        "window": ("from", "to"),
+        "anchor": ("as_of", "birth", "attested", "event", "reading", "anchor", "first_known", "earliest_of"),
+        "event anchor": ("event", "take", "edge", "having"),
+        "reading anchor": ("reading", *READING_TESTS),
+        "reading": SELECTION,
+        "not_during": ("event", "exposure", "margin", "flag", *EVENT_FILTERS[:1]),
+        "criterion": (
+            "id",
+            "kind",
+            "text",
+            "source",
+            *BODY,
+            "flag",
+            "alternatives",
+            "criteria",
+            "pending",
+            "settles",
+        ),
+        "line": (*VERDICTS, "flags", "review", "because"),
+        "flag": ("name", "when", "review"),
+        "alternative": ("name", "reading", *BODY, "review"),
+        "change": ("from", "to", "series", "same"),
+        "repeated": (*SELECTION, *READING_TESTS, "readings", "apart"),
+        "apart": ("at_least", "at_most"),
+        "share": (*SELECTION, *READING_TESTS, "passing"),
+        "passing": COMPARISONS,
+        "reaching": COMPARISONS,
+        "age": ("at", *COMPARISONS),
+        "deceased": ("before",),
+        "elapsed": ("since", "until", *ELAPSED),
+        "exposure": SELECTORS,
+        "take": TAKES,
+        "presence": (*PRESENCES, "any"),
+        "timing": TIMINGS,
+        "edge": EDGES,
+        "if_none": IF_NONE,
+        "kind": ("order", "dispense", "administration", "statement"),
+        "criterion kind": KINDS,
+        "answer": ANSWERS,
+        "same": ("series",),
+        "limit": LIMITS,
+        "time unit": ("day", "days", "week", "weeks", "month", "months", "year", "years"),
+        "sex": SEXES,
+    }
+)
+
+
+def all_words() -> frozenset[str]:
+    """Every word of the vocabulary, for the documentation test."""
+    words = set(CONDITIONS)
+    for modifiers in CONDITIONS.values():
+        words.update(modifiers)
+    for names in PLACES.values():
+        words.update(names)
+    return frozenset(words)
