@@ -1,0 +1,157 @@
+"""The manifest of a bulk export, and what it lets us conclude about completeness.
+
+The Bulk Data completion manifest (Bulk Data Access IG 2.0.0, "Response - Complete Status") lists the files
+with their types and counts, the request, and error files. From it and from what lies in the folder follows
+coverage: a type is complete for everyone if it was asked for without a filter and nothing of it is missing.
+A type that is absent is complete only if the request names it in ``_type``: the specification leaves out
+files of types without data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+
+from adapter.model.coverage import Coverage
+from adapter.model.issue import Issue
+from adapter.source.ndjson import type_in_name
+
+NAMES = ("manifest.json", "export-manifest.json", "_manifest.json")
+
+
+class Output(msgspec.Struct, frozen=True):
+    """One file the export server lists."""
+
+    type: str = ""
+    url: str = ""
+    count: int | None = None
+
+    @property
+    def name(self) -> str:
+        return PurePosixPath(urlsplit(self.url).path).name
+
+
+class _Response(msgspec.Struct, frozen=True):
+    request: str = ""
+    transactionTime: str = ""
+    output: tuple[Output, ...] = ()
+    error: tuple[Output, ...] = ()
+    deleted: tuple[Output, ...] = ()
+    link: tuple[Any, ...] = ()
+
+
+class Export(msgspec.Struct, frozen=True):
+    """What is known of the export; everything is empty where the folder has no manifest."""
+
+    known: bool = False
+    file: str = ""
+    types: frozenset[str] = frozenset()
+    limits: tuple[str, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    not_data: frozenset[str] = frozenset()
+    asked: dict[str, str] = {}
+    issues: tuple[Issue, ...] = ()
+
+
+def read(folder: Path) -> Export:
+    """Read the folder's manifest, if any; one that cannot be read is an issue, not a fault."""
+    path = next((folder / name for name in NAMES if (folder / name).is_file()), None)
+    if path is None:
+        return Export()
+    try:
+        response = msgspec.json.decode(path.read_bytes(), type=_Response)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as fault:
+        return Export(file=path.name, issues=(_issue("MANIFEST_UNREADABLE", path.name, detail=str(fault)),))
+    query = parse_qs(urlsplit(response.request).query)
+    types = frozenset(name for value in query.get("_type", ()) for name in value.split(",") if name)
+    limits = [f"{name} in the request" for name in ("_since", "_typeFilter", "_elements") if name in query]
+    if response.link:
+        limits.append("the manifest has a further page")
+    issues = []
+    errors = _real_errors(folder, response.error)
+    if errors:
+        limits.append("the export reported errors")
+        issues.append(_issue("EXPORT_ERRORS", path.name, detail=f"{errors} error files or outcomes"))
+    asked = {"transaction_time": response.transactionTime, "types": ",".join(sorted(types))}
+    return Export(
+        known=True,
+        file=path.name,
+        types=types,
+        limits=tuple(limits),
+        outputs=response.output,
+        not_data=frozenset(output.name for output in (*response.error, *response.deleted)),
+        asked={key: value for key, value in asked.items() if value},
+        issues=tuple(issues),
+    )
+
+
+def is_not_data(export: Export, name: str) -> bool:
+    """Whether a file holds the export's errors or deletions instead of resources."""
+    return name.removesuffix(".gz") in {other.removesuffix(".gz") for other in export.not_data}
+
+
+def compare(export: Export, lines: Mapping[str, int]) -> list[Issue]:
+    """Files and counts the manifest promised against what lies there (``lines``: file name to lines)."""
+    found = {name.removesuffix(".gz"): count for name, count in lines.items()}
+    issues = []
+    for output in export.outputs:
+        count = found.get(output.name.removesuffix(".gz"))
+        if count is None:
+            detail = "listed in the manifest, not in the folder"
+            issues.append(_issue("FILE_MISSING", output.name, output.type, detail))
+        elif output.count is not None and output.count != count:
+            detail = f"the manifest says {output.count}, the file has {count}"
+            issues.append(_issue("COUNT_MISMATCH", output.name, output.type, detail))
+    return issues
+
+
+def coverage(
+    export: Export, present: Mapping[str, frozenset[str]], issues: Iterable[Issue]
+) -> tuple[Coverage, ...]:
+    """One row per resource type, for everyone and all time.
+
+    ``present`` maps file names to the types in them. An issue with a file makes every type it may hold
+    incomplete.
+    """
+    damaged = {issue.reference.split(":")[0].removesuffix(".gz"): issue for issue in issues}
+    broken: dict[str, str] = {}
+    types = set(export.types)
+    for name, inside in present.items():
+        announced = type_in_name(name)
+        own = {announced} if announced in inside else inside - {""}
+        types |= own
+        if issue := damaged.get(name.removesuffix(".gz")):
+            broken |= dict.fromkeys(own | ({announced} - {""}), issue.code)
+    for issue in damaged.values():
+        if issue.code == "FILE_MISSING":
+            broken[issue.resource_type or type_in_name(issue.reference)] = issue.code
+    types |= broken.keys() - {""}
+    rows = []
+    for kind in sorted(types):
+        reasons = [*export.limits, *([broken[kind]] if kind in broken else [])]
+        known = "bulk export" if export.known else "all files of the folder"
+        rows.append(Coverage(kind, not reasons, reason="; ".join(reasons) or known))
+    return tuple(rows)
+
+
+def _real_errors(folder: Path, outputs: Iterable[Output]) -> int:
+    """Error files that are missing or hold an outcome of severity error or fatal."""
+    bad = 0
+    for output in outputs:
+        try:
+            lines = (folder / output.name).read_bytes().splitlines()
+            outcomes = [msgspec.json.decode(line) for line in lines if line.strip()]
+            severities = {issue.get("severity") for outcome in outcomes for issue in outcome.get("issue", ())}
+        except (OSError, msgspec.MsgspecError, AttributeError):
+            bad += 1
+            continue
+        bad += not severities <= {"information", "warning"}
+    return bad
+
+
+def _issue(code: str, reference: str, resource_type: str = "", detail: str = "") -> Issue:
+    return Issue(code, "error", resource_type, reference, detail=detail)

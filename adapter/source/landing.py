@@ -1,0 +1,300 @@
+"""What arrived, kept as it arrived, with an account of it: the landing.
+
+A landing is a folder of NDJSON and a ``manifest.json``: what was asked, what came (files, lines, bytes,
+SHA-256), what was wrong with it, and coverage. It appears whole or not at all: everything is written to a
+sibling folder that is renamed at the end. The same input and the same clock give the same bytes.
+
+A folder of Bulk Data files is landed by :func:`land_folder`; what comes over REST through :class:`Landing
+Writer <LandingWriter>`. A later bulk ``$export`` download writes its files into a folder and lands that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+import msgspec
+
+from adapter.errors import ConfigError, SourceUntrustworthy
+from adapter.model import wire
+from adapter.model.candidates import CandidateQuery, Candidates
+from adapter.model.coverage import Coverage
+from adapter.model.issue import Issue
+from adapter.model.resource import RawResource
+from adapter.source import bulk_manifest, nominate
+from adapter.source.ndjson import (
+    Block,
+    Limits,
+    NdjsonFile,
+    files_in,
+    numbered_lines,
+    one_line,
+    type_in_name,
+    type_of,
+)
+from adapter.source.sieve import sieve
+
+MANIFEST = "manifest.json"
+FORMAT = "adapter-landing/1"
+_TYPES = re.compile(rb'"resourceType"\s*:\s*"([A-Za-z]+)"')
+
+
+class LandedFile(msgspec.Struct, frozen=True):
+    """One file: where it lies (relative to the landing, or absolute when referenced), and what is in it.
+
+    ``lines`` counts lines that are not blank; ``types`` are the resource types of its lines, with "" when
+    the type of some line cannot be read; ``sha256`` is of the file as stored.
+    """
+
+    name: str
+    lines: int
+    bytes: int
+    sha256: str
+    types: tuple[str, ...] = ()
+    path: str = ""
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """The account of one landing; ``asked`` holds no personal data and no secrets."""
+
+    format: str
+    landed_at: str
+    asked: dict[str, str]
+    files: tuple[LandedFile, ...]
+    coverage: tuple[Coverage, ...]
+    issues: tuple[Issue, ...] = ()
+
+
+class Tally(msgspec.Struct):
+    """How many lines a read passed over and how many of them it gave: the rest were proven someone else's."""
+
+    read: int = 0
+    given: int = 0
+
+    @property
+    def sieved(self) -> int:
+        return self.read - self.given
+
+
+class Landing:
+    """A landed folder, opened for reading."""
+
+    def __init__(self, folder: Path, manifest: Manifest, limits: Limits | None = None) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self._limits = limits
+
+    @property
+    def coverage(self) -> tuple[Coverage, ...]:
+        return self.manifest.coverage
+
+    @property
+    def issues(self) -> tuple[Issue, ...]:
+        return self.manifest.issues
+
+    @property
+    def lines(self) -> int:
+        """Resources landed, candidates or not."""
+        return sum(file.lines for file in self.manifest.files)
+
+    def resources(
+        self,
+        types: frozenset[str] | None = None,
+        *,
+        candidates: frozenset[str] | None = None,
+        tally: Tally | None = None,
+    ) -> Iterator[RawResource]:
+        """Landed resources in file and line order.
+
+        ``types`` limits to these resource types (a line whose type cannot be read is always given);
+        ``candidates`` sieves: lines proven to be other patients' are dropped before parsing. ``tally`` is
+        filled while iterating.
+        """
+        tally = tally if tally is not None else Tally()
+        for name, block in self._blocks(types):
+            if candidates is None:
+                found = list(numbered_lines(block))
+                tally.read += len(found)
+            else:
+                tally.read += sum(1 for line in block.data.split(b"\n") if line.strip())
+                kept = sieve(block.data, candidates)
+                found = [(block.first_line + position, line) for position, line in kept]
+            for number, line in found:
+                kind = type_of(line)
+                if types is None or not kind or kind in types:
+                    tally.given += 1
+                    yield RawResource(line, f"{name}:{number}", kind)
+
+    def candidates(self, query: CandidateQuery) -> Candidates:
+        """Every patient the query nominates, merged records included."""
+        return nominate.candidate_ids(self._blocks, query)
+
+    def verify(self) -> None:
+        """Compare every file with its hash; raises SourceUntrustworthy naming the first that differs."""
+        for file in self.manifest.files:
+            with self._path(file).open("rb") as stream:
+                if hashlib.file_digest(stream, "sha256").hexdigest() != file.sha256:
+                    raise SourceUntrustworthy(
+                        "the file is not the one that was landed",
+                        where=file.name,
+                        fix="land the source again; a landing is never edited",
+                    )
+
+    def _blocks(self, types: frozenset[str] | None = None) -> Iterator[tuple[str, Block]]:
+        for file in self.manifest.files:
+            if types is None or not types.isdisjoint(file.types) or "" in file.types:
+                for block in NdjsonFile(self._path(file), self._limits, name=file.name).blocks():
+                    yield file.name, block
+
+    def _path(self, file: LandedFile) -> Path:
+        return Path(file.path) if file.path else self.folder / file.name
+
+
+def open_landing(folder: Path, limits: Limits | None = None) -> Landing:
+    """Open a landed folder; raises ConfigError if there is none or its manifest cannot be read."""
+    path = folder / MANIFEST
+    try:
+        manifest = wire.decode(path.read_bytes(), Manifest)
+    except FileNotFoundError as fault:
+        raise ConfigError("nothing has been landed here", where=str(path), fix="run fetch first") from fault
+    except msgspec.MsgspecError as fault:
+        raise ConfigError(f"no landing manifest: {fault}", where=str(path), fix="run fetch again") from fault
+    if manifest.format != FORMAT:
+        raise ConfigError(f"landing format {manifest.format!r}", where=str(path), fix="run fetch again")
+    return Landing(folder, manifest, limits)
+
+
+def land_folder(
+    source: Path,
+    target: Path,
+    *,
+    now: datetime,
+    copy: bool = True,
+    limits: Limits | None = None,
+    asked: Mapping[str, str] | None = None,
+) -> Landing:
+    """Land a folder of ``*.ndjson`` and ``*.ndjson.gz``, with its Bulk Data manifest if it has one.
+
+    With ``copy=False`` files stay where they are and are referenced by absolute path; they are hashed either
+    way. Raises ConfigError if the folder holds no NDJSON, SourceUntrustworthy over a limit.
+    """
+    if not source.is_dir() or not (paths := files_in(source)):
+        raise ConfigError(
+            "no *.ndjson or *.ndjson.gz here", where=str(source), fix="name the folder of a bulk export"
+        )
+    export = bulk_manifest.read(source)
+    with LandingWriter(target) as writer:
+        issues: list[Issue] = list(export.issues)
+        files = []
+        for path in paths:
+            if bulk_manifest.is_not_data(export, path.name):
+                continue
+            stored = path
+            if copy:
+                stored = writer.staging / path.name
+                shutil.copyfile(path, stored)
+            landed, wrong = _examine(stored, path.name, limits)
+            files.append(landed if copy else msgspec.structs.replace(landed, path=str(path.resolve())))
+            issues += wrong
+        if copy and export.file:
+            shutil.copyfile(source / export.file, writer.staging / "bulk-manifest.json")
+        counts = {file.name: file.lines for file in files}
+        issues += bulk_manifest.compare(export, counts)
+        present = {file.name: frozenset(file.types) for file in files}
+        coverage = bulk_manifest.coverage(export, present, issues)
+        manifest = Manifest(
+            FORMAT,
+            now.isoformat(),
+            {"kind": "folder", "folder": source.name, **export.asked, **(asked or {})},
+            tuple(files),
+            coverage,
+            tuple(issues),
+        )
+        return writer.commit(manifest, limits)
+
+
+def _examine(path: Path, name: str, limits: Limits | None) -> tuple[LandedFile, list[Issue]]:
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    file = NdjsonFile(path, limits, name=name)
+    lines = 0
+    types: set[str] = set()
+    announced = type_in_name(name)
+    for block in file.blocks():
+        count = sum(1 for line in block.data.split(b"\n") if line.strip())
+        lines += count
+        if Counter(_TYPES.findall(block.data)) == {announced.encode(): count}:
+            types.add(announced)
+        else:
+            types.update(type_of(line) for _, line in numbered_lines(block))
+    return LandedFile(name, lines, path.stat().st_size, digest, tuple(sorted(types))), file.issues
+
+
+class LandingWriter:
+    """Stages a landing beside its target; :meth:`commit` makes it appear, anything else leaves no trace."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.staging = target.with_name(f".{target.name}.partial-{os.getpid()}")
+        self._files: dict[str, BinaryIO] = {}
+
+    def __enter__(self) -> Self:
+        shutil.rmtree(self.staging, ignore_errors=True)
+        self.staging.mkdir(parents=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+        shutil.rmtree(self.staging, ignore_errors=True)
+
+    def write(self, resource_type: str, raw: bytes) -> None:
+        """Append one resource, byte for byte but for line breaks between its tokens."""
+        if not re.fullmatch("[A-Za-z]{1,64}", resource_type):
+            raise SourceUntrustworthy("a resource type that is no name", where=self.target.name)
+        name = f"{resource_type}.ndjson"
+        if name not in self._files:
+            self._files[name] = (self.staging / name).open("wb")
+        self._files[name].write(one_line(raw) + b"\n")
+
+    def finish(
+        self,
+        *,
+        now: datetime,
+        asked: Mapping[str, str],
+        coverage: Iterable[Coverage],
+        issues: Iterable[Issue] = (),
+        limits: Limits | None = None,
+    ) -> Landing:
+        """Account for the files written and make the landing appear."""
+        self._close()
+        files = tuple(_examine(path, path.name, limits)[0] for path in files_in(self.staging))
+        manifest = Manifest(FORMAT, now.isoformat(), dict(asked), files, tuple(coverage), tuple(issues))
+        return self.commit(manifest, limits)
+
+    def commit(self, manifest: Manifest, limits: Limits | None = None) -> Landing:
+        """Write the manifest and swap the folder in; an older landing of the same name is replaced."""
+        with (self.staging / MANIFEST).open("wb") as out:
+            out.write(msgspec.json.format(wire.encode(manifest), indent=1) + b"\n")
+            out.flush()
+            os.fsync(out.fileno())
+        old = self.target.with_name(f".{self.target.name}.old-{os.getpid()}")
+        if self.target.exists():
+            self.target.rename(old)
+        self.staging.rename(self.target)
+        shutil.rmtree(old, ignore_errors=True)
+        return Landing(self.target, manifest, limits)
+
+    def _close(self) -> None:
+        for stream in self._files.values():
+            stream.close()
+        self._files.clear()
