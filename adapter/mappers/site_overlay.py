@@ -116,14 +116,18 @@ def _codes(
             specimens=base.specimens if base else (),
             flags=("SITE_MAPPED",) if use == "FLAG" else (),
         )
+        if not row["code"] and not row["text"]:
+            row.wrong("neither code nor text", "write the local code, or the exact text the laboratory sends")
         if row["code"]:
             if key in codes:
                 row.wrong(f"{' '.join(key)} stands twice", f"keep one (the other is {codes[key].where})")
             codes[key] = entry
-        elif row["text"]:
-            texts[normalise_text(row["text"])] = entry
-        else:
-            row.wrong("neither code nor text", "write the local code, or the exact text the laboratory sends")
+        if row["text"]:
+            other = texts.setdefault(normalise_text(row["text"]), entry)
+            if other.concept != entry.concept:
+                row.wrong(
+                    f"the same text means {other.concept} in {other.where}", "leave text empty in one row"
+                )
     return codes, texts
 
 
