@@ -1,0 +1,117 @@
+"""The files of a snapshot and the manifest that names them, put in place all at once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from adapter import __version__
+from adapter.exports.dataset import Dataset
+from adapter.exports.dataset_json import Provenance, write_dataset_json
+from adapter.exports.xpt import write_xpt
+
+MANIFEST_FORMAT = "1"
+
+
+class ExportReport(msgspec.Struct, frozen=True):
+    """What was written: rows by dataset, and what was kept back, by reason.
+
+    ``subjects`` is Patient.id -> SUBJID for the site's enrolment log; it must not leave the site.
+    ``extensions`` are values outside the embedded terms of extensible codelists.
+    """
+
+    target: Path
+    rows: dict[str, int]
+    withheld: dict[str, int]
+    extensions: dict[str, tuple[str, ...]]
+    subjects: dict[str, str]
+    manifest_sha256: str
+
+
+def write_package(
+    target: Path,
+    datasets: Sequence[Dataset],
+    *,
+    study_id: str,
+    site_id: str,
+    snapshot_time: datetime,
+    standards: Mapping[str, str],
+    versions: Mapping[str, str],
+    subjects: Mapping[str, str],
+    withheld: Mapping[str, int],
+    extensions: Mapping[str, tuple[str, ...]],
+) -> ExportReport:
+    """Write to a folder beside ``target`` and move it there; an older ``target`` is replaced whole."""
+    draft = target.with_name(f".{target.name}.draft-{os.getpid()}")
+    shutil.rmtree(draft, ignore_errors=True)
+    (draft / "xpt").mkdir(parents=True)
+    (draft / "dataset-json").mkdir()
+    provenance = Provenance(
+        study_oid=f"{study_id}.{site_id}",
+        metadata_version_oid=f"MDV.{study_id}.SDTMIG.{standards['SDTMIG']}",
+        originator=f"Site {site_id}",
+        system="trial-fhir-adapter",
+        system_version=__version__,
+        created=snapshot_time,
+    )
+    try:
+        for dataset in datasets:
+            name = dataset.name.lower()
+            write_xpt(dataset, draft / "xpt" / f"{name}.xpt", created=snapshot_time)
+            write_dataset_json(dataset, draft / "dataset-json" / f"{name}.json", provenance)
+        manifest = {
+            "format": MANIFEST_FORMAT,
+            "study": study_id,
+            "site": site_id,
+            "snapshotTime": snapshot_time.isoformat(timespec="seconds"),
+            "producer": {"name": "trial-fhir-adapter", "version": __version__},
+            "standards": dict(sorted(standards.items())),
+            "versions": dict(sorted(versions.items())),
+            "datasets": [_describe(dataset, draft) for dataset in datasets],
+            "withheld": dict(sorted(withheld.items())),
+            "codelistExtensions": {name: list(values) for name, values in sorted(extensions.items())},
+        }
+        text = json.dumps(manifest, indent=1, ensure_ascii=True) + "\n"
+        (draft / "manifest.json").write_text(text, encoding="utf-8", newline="\n")
+        _put_in_place(draft, target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return ExportReport(
+        target=target,
+        rows={dataset.name: len(dataset.rows) for dataset in datasets},
+        withheld=dict(withheld),
+        extensions=dict(extensions),
+        subjects=dict(subjects),
+        manifest_sha256=hashlib.sha256(text.encode()).hexdigest(),
+    )
+
+
+def _describe(dataset: Dataset, folder: Path) -> dict[str, Any]:
+    name = dataset.name.lower()
+    files = {}
+    for path in (f"dataset-json/{name}.json", f"xpt/{name}.xpt"):
+        data = (folder / path).read_bytes()
+        files[path] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    return {"name": dataset.name, "label": dataset.label, "rows": len(dataset.rows), "files": files}
+
+
+def _put_in_place(draft: Path, target: Path) -> None:
+    """Two renames: a reader sees the old folder, for a moment none, or the new one; never a mixture."""
+    former = target.with_name(f".{target.name}.former-{os.getpid()}")
+    if target.exists():
+        target.rename(former)
+    try:
+        draft.rename(target)
+    except OSError:
+        if former.exists():
+            former.rename(target)
+        raise
+    shutil.rmtree(former, ignore_errors=True)

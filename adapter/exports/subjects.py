@@ -1,0 +1,166 @@
+"""Facts of one patient become a subject of the study: reference dates, arm, and what may leave."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import msgspec
+
+from adapter.exports.consent import Standing
+from adapter.exports.derive import day_of
+from adapter.exports.exposure import constant_dose_intervals
+from adapter.exports.record import Exposure, Person
+from adapter.exports.study import StudyConfig
+from adapter.model.dates import PartialDate, completed_years
+from adapter.model.decision import Decision, Overall
+from adapter.model.facts import Event, Facts, Finding, Intervention, Subject
+
+NEVER_EXPORTED = frozenset(
+    {"SUPERSEDED", "DUPLICATE", "ENTERED_IN_ERROR", "CANCELLED", "NEVER_USE", "WRONG_SUBJECT", "IN_PROGRESS"}
+)
+
+
+class Participant(msgspec.Struct, frozen=True):
+    """A person with the facts that may leave, the study drug separated from all other drugs."""
+
+    person: Person
+    facts: Facts
+    exposures: tuple[Exposure, ...]
+    other_drugs: tuple[Intervention, ...]
+    decision: Decision | None
+    withheld: dict[str, int]
+
+
+def participant(
+    facts: Facts,
+    standing: Standing,
+    decision: Decision | None,
+    study: StudyConfig,
+    number: str,
+    usubjid: str,
+    snapshot_day: date,
+) -> Participant:
+    """Assemble one subject; ``withheld`` counts the rows kept back, by reason."""
+    subject = facts.subjects[0]
+    withheld: dict[str, int] = {}
+    kept = _until(facts, standing.until, withheld)
+    arm = study.arm(standing.enrolment.attribute("arm")) if standing.enrolment else None
+    drugs = frozenset(arm.drugs) if arm else study.study_drugs
+    taken, other = _split_drugs(kept.interventions, drugs, standing)
+    exposures = constant_dose_intervals(taken)
+    enrolled_on = standing.enrolment.start if standing.enrolment else None
+    person = Person(
+        usubjid=usubjid,
+        subjid=number,
+        sex=subject.sex,
+        age=_age(subject, standing.signed or enrolled_on),
+        consented=_iso(standing.signed),
+        consent_day=_day(standing.signed),
+        enrolled=standing.enrolment is not None,
+        enrolment_day=_day(enrolled_on),
+        screen_failure=standing.failed or (decision is not None and decision.overall is Overall.INELIGIBLE),
+        arm_code=arm.code if arm else "",
+        arm_name=arm.name if arm else "",
+        deceased=subject.deceased,
+        death=_iso(subject.death),
+        last_contact=_last_contact(kept, snapshot_day),
+    )
+    person = _with_exposure(person, exposures, enrolled_on, study)
+    return Participant(person, kept, exposures, other, decision, withheld)
+
+
+def _with_exposure(
+    person: Person, exposures: tuple[Exposure, ...], enrolled_on: PartialDate | None, study: StudyConfig
+) -> Person:
+    """First and last dose and the reference period; an open interval leaves its end unknown."""
+    first = min((one.start for one in exposures), default="")
+    ends = [one.end for one in exposures]
+    last = max(ends, default="") if all(ends) else ""
+    start = _iso(enrolled_on) if study.reference == "enrolment" else first
+    return msgspec.structs.replace(
+        person,
+        first_dose=first,
+        last_dose=last,
+        first_dose_day=day_of(first),
+        last_dose_day=day_of(last),
+        reference_start=start,
+        reference_end=last,
+        reference_day=day_of(start),
+    )
+
+
+def _split_drugs(
+    rows: tuple[Intervention, ...], drugs: frozenset[str], standing: Standing
+) -> tuple[list[Intervention], tuple[Intervention, ...]]:
+    """Study drug is what an enrolled subject's own arm prescribes, from enrolment (else consent) on.
+
+    The same drug before that day, or in someone not enrolled, is a concomitant medication.
+    """
+    usable = [row for row in rows if row.excluded not in NEVER_EXPORTED]
+    enrolment = standing.enrolment
+    begins = enrolment.start if enrolment and enrolment.start else standing.signed
+    if enrolment is None or begins is None:
+        return [], tuple(usable)
+
+    def is_study_drug(row: Intervention) -> bool:
+        own = row.concept in drugs and not row.excluded and row.systemic is not False
+        return own and row.start is not None and row.start.first >= begins.first
+
+    taken = [row for row in usable if is_study_drug(row)]
+    return taken, tuple(row for row in usable if not is_study_drug(row))
+
+
+def _until(facts: Facts, last_day: date | None, withheld: dict[str, int]) -> Facts:
+    """Only what is known to be of or before the day; a row without a date is not known to be."""
+    if last_day is None:
+        return facts
+
+    def early(when: PartialDate | None) -> bool:
+        kept = when is not None and when.last <= last_day
+        if not kept:
+            withheld["AFTER_WITHDRAWAL"] = withheld.get("AFTER_WITHDRAWAL", 0) + 1
+        return kept
+
+    return msgspec.structs.replace(
+        facts,
+        findings=tuple(row for row in facts.findings if early(row.when)),
+        events=tuple(row for row in facts.events if early(row.start or row.recorded)),
+        interventions=tuple(row for row in facts.interventions if early(row.start or row.recorded)),
+    )
+
+
+def _age(subject: Subject, at: PartialDate | None) -> int | None:
+    """Completed years if every possible birthday and day give the same number."""
+    if subject.birth is None or at is None:
+        return None
+    ages = {completed_years(birth, on) for birth in _ends(subject.birth) for on in _ends(at)}
+    return ages.pop() if len(ages) == 1 else None
+
+
+def _ends(when: PartialDate) -> tuple[date, date]:
+    return (when.first, when.last)
+
+
+def _last_contact(facts: Facts, snapshot_day: date) -> str:
+    """The last known day, not after the snapshot, on which anything was observed, done or happened."""
+    days: list[date] = []
+    rows: list[Finding | Event | Intervention] = [*facts.findings, *facts.events, *facts.interventions]
+    for row in rows:
+        if row.excluded in NEVER_EXPORTED:
+            continue
+        when = row.when if isinstance(row, Finding) else row.start
+        if when is not None and when.day is not None:
+            days.append(when.day)
+    death = facts.subjects[0].death
+    if death is not None and death.day is not None:
+        days = [day for day in days if day <= death.day] + [death.day]
+    known = [day for day in days if day <= snapshot_day]
+    return max(known).isoformat() if known else ""
+
+
+def _iso(when: PartialDate | None) -> str:
+    return when.iso if when else ""
+
+
+def _day(when: PartialDate | None) -> date | None:
+    return when.day if when else None
