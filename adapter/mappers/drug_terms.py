@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple, cast
 
 from adapter.errors import MappingError
@@ -63,6 +63,16 @@ class DrugTable:
                 raise MappingError(
                     f"form of unknown {entry.form_of}", where=entry.where, fix="name a drug of this file"
                 )
+
+    def patterns(self) -> Iterator[tuple[str, str, str]]:
+        """System, code and drug of everything that may name a drug; names have the system ``text``."""
+        for (system, code), (entry, _) in self._codes.items():
+            yield system, code, entry.drug
+        for system, prefix, entry, _ in self._prefixes:
+            yield system, prefix, entry.drug
+        for entry in self.entries.values():
+            for name in (*entry.names_en, *entry.names_zh):
+                yield "text", name, entry.drug
 
     def by_code(self, system: str, code: str) -> DrugMatch | None:
         """One coding; a code that a drug shares with its forms (an ingredient) means the drug."""

@@ -33,8 +33,9 @@ class ConditionIndex:
         self._starts: dict[tuple[str, str], list[CodeEntry]] = {}
         self._equal: dict[tuple[str, str], list[CodeEntry]] = {}
         self._ranges: list[tuple[str, str, CodeEntry]] = []
+        self.rows = tuple(read_conditions(root, concepts))
         words: dict[str, tuple[CodeEntry, ...]] = {}
-        for match, entry in read_conditions(root, concepts):
+        for match, entry in self.rows:
             if match == "contains":
                 words[entry.code] = (*words.get(entry.code, ()), entry)
             elif match == "range":
@@ -60,12 +61,30 @@ class ConditionIndex:
                     found.setdefault(entry.concept, entry)
         return tuple(found.values())
 
+    def entries(self) -> tuple[CodeEntry, ...]:
+        """Every code, range and wording, whatever it may be used for."""
+        return tuple(entry for _, entry in self.rows)
+
     def in_text(self, text: str) -> tuple[CodeEntry, ...]:
         found: dict[str, CodeEntry] = {}
         for item in self._words.within(text)[0]:
             for entry in item.value:
                 found.setdefault(entry.concept, entry)
         return tuple(found.values())
+
+
+def stems(match: str, code: str) -> list[str]:
+    """What a pattern of ``conditions.csv`` looks like inside a longer code, with and without the dot.
+
+    >>> stems("range", "B20-B24"), stems("prefix", "N04.2"), stems("contains", "膜性肾病")
+    (['B20', 'B21', 'B22', 'B23', 'B24'], ['N04.2', 'N042'], ['膜性肾病'])
+    """
+    if match == "range":
+        first, _, last = code.partition("-")
+        third = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+        between = (first[0] + tens + units for tens in "0123456789" for units in third)
+        return [stem for stem in between if first <= stem <= last and (stem[2].isdigit() or stem == last)]
+    return [code, code.replace(".", "")] if match == "prefix" and "." in code else [code]
 
 
 class AnswerIndex:

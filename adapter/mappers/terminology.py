@@ -6,7 +6,7 @@ that no table holds gives None, and the mapper makes an issue of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +19,7 @@ from adapter.mappers.drug_terms import DrugRow, DrugTable, choose
 from adapter.mappers.mapping_files import read_rows
 from adapter.mappers.phrases import Phrases, normalise_text, normalise_unit
 from adapter.mappers.site_overlay import SiteOverlay, range_on, read_site
-from adapter.mappers.term_indexes import AnswerIndex, ConditionIndex, WordIndex
+from adapter.mappers.term_indexes import AnswerIndex, ConditionIndex, WordIndex, stems
 from adapter.mappers.terminology_tables import (
     drug_concepts,
     read_answers,
@@ -143,6 +143,31 @@ class Terminology:
         """What the wording adds: ``uncertain`` (待查), ``excluded`` (除外), ``history``, ``family``."""
         return tuple(sorted({item.value for item in self._markers.within(text)[0]}))
 
+    def entries(self) -> tuple[CodeEntry, ...]:
+        """Every code and wording of the tables and of the site."""
+        overlay = (*self._overlay.codes.values(), *self._overlay.texts.values())
+        return (*self._codes.values(), *self._conditions.entries(), *overlay)
+
+    def patterns_of(self, concepts: Collection[str]) -> tuple[frozenset[str], frozenset[str]]:
+        """The codes and the wordings that may name these concepts, verified or not, for a coarse search.
+
+        An ICD pattern is a stem, with and without its dot; a range is written out. Codes known never
+        to mean the concept are left out. Site codes and texts are included.
+        """
+        codes: set[str] = set()
+        texts: set[str] = set()
+        for entry in (*self._codes.values(), *self._overlay.codes.values(), *self._overlay.texts.values()):
+            if entry.concept in concepts and entry.use != "NEVER":
+                codes |= {entry.code} - {""}
+                texts |= {entry.display} - {""} if entry.verification == "SITE" else set()
+        for match, entry in self._conditions.rows:
+            if entry.concept in concepts and entry.use != "NEVER":
+                (texts if match == "contains" else codes).update(stems(match, entry.code))
+        for system, code, drug in self._drugs.patterns():
+            if drug in concepts:
+                (texts if system == "text" else codes).add(code)
+        return frozenset(codes), frozenset(texts)
+
     # ---- units and ranges --------------------------------------------------------------------
 
     def unit_for(self, concept: str, spelling: str, code: str = "") -> UnitEntry | None:
@@ -157,6 +182,12 @@ class Terminology:
             return entry
         where = self._overlay.confirms(concept, code, normal)
         return msgspec.structs.replace(entry, confirmed=True, where=where) if where else entry
+
+    def units(self) -> tuple[UnitEntry, ...]:
+        """Every accepted spelling of every concept, with what the site confirmed for all its tests."""
+        return tuple(
+            entry for concept, spelling in self._units if (entry := self.unit_for(concept, spelling))
+        )
 
     def default_unit(self, concept: str, code: str = "") -> UnitEntry | None:
         """The unit a person of the site named for results sent without one (flag UNIT_ASSUMED), or None."""
@@ -214,6 +245,10 @@ class Terminology:
         return self._routes.find(((self.system(c.system), c.code) for c in codings), text)
 
     # ---- drugs -------------------------------------------------------------------------------
+
+    def drugs(self) -> tuple[DrugEntry, ...]:
+        """Every drug, form and group, in table order."""
+        return tuple(self._drugs.entries.values())
 
     def drug(self, key: str) -> DrugEntry | None:
         return self._drugs.entries.get(key)

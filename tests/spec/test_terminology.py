@@ -628,6 +628,23 @@ def test_no_text_breaks_a_lookup(terms: Terminology, text: str) -> None:
     terms.concepts_for_coding(ICD, text)
 
 
+# ---- what to search for --------------------------------------------------------------------------
+
+
+def test_search_patterns_are_coarse_and_complete(terms: Terminology) -> None:
+    codes, texts = terms.patterns_of({"membranous_nephropathy", "primary_membranous_nephropathy", "hiv"})
+    # N04.2 and N042 are found inside N04.200x001; HIV is B20 to B24 and Z21.
+    assert {"N04.2", "N042", "N04.21", "722119002", "B20", "B22", "B24", "Z21"} <= codes
+    assert {"膜性肾病", "特发性膜性肾病", "membranous nephropathy"} <= texts
+    assert not {"N08", "B25", "B19", ""} & codes
+
+
+def test_search_patterns_leave_out_what_a_code_is_known_not_to_be(terms: Terminology) -> None:
+    codes, _ = terms.patterns_of({"albumin"})
+    assert "1751-7" in codes
+    assert "1749-1" not in codes  # ascites
+
+
 # ---- specimens ---------------------------------------------------------------------------------
 
 
@@ -847,6 +864,12 @@ def test_a_site_maps_its_own_code_and_its_text(west: Terminology) -> None:
         "urine_protein_24h", "SITE", "mappings/sites/west/codes.csv:2",
     )  # fmt: skip
     assert west.concept_for_coding("urn:lis", "OTHER") is None
+
+
+def test_site_codes_and_texts_are_searched_for_too(west: Terminology) -> None:
+    codes, texts = west.patterns_of({"urine_protein_24h"})
+    assert {"UPRO24", "2889-4"} <= codes
+    assert "24小时尿蛋白定量" in texts
 
 
 def test_a_site_may_vouch_for_a_code_nobody_else_verified(terms: Terminology, west: Terminology) -> None:
