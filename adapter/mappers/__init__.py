@@ -16,6 +16,10 @@ from adapter.mappers.condition import Condition, map_condition
 from adapter.mappers.consent import Consent, map_consent
 from adapter.mappers.context import Mapper
 from adapter.mappers.encounter import Encounter, map_encounter
+from adapter.mappers.medication_administration import MedicationAdministration, map_medication_administration
+from adapter.mappers.medication_dispense import MedicationDispense, map_medication_dispense
+from adapter.mappers.medication_request import MedicationRequest, map_medication_request
+from adapter.mappers.medication_statement import MedicationStatement, map_medication_statement
 from adapter.mappers.patient import map_patient
 from adapter.mappers.research_subject import (
     ResearchStudy,
@@ -30,6 +34,10 @@ MAPPERS: Mapping[str, Mapper] = MappingProxyType(
         "Condition": Mapper(Condition, map_condition),
         "Consent": Mapper(Consent, map_consent),
         "Encounter": Mapper(Encounter, map_encounter),
+        "MedicationAdministration": Mapper(MedicationAdministration, map_medication_administration),
+        "MedicationDispense": Mapper(MedicationDispense, map_medication_dispense),
+        "MedicationRequest": Mapper(MedicationRequest, map_medication_request),
+        "MedicationStatement": Mapper(MedicationStatement, map_medication_statement),
         "Patient": Mapper(r4.Patient, map_patient),
         "ResearchStudy": Mapper(ResearchStudy, map_research_study),
         "ResearchSubject": Mapper(ResearchSubject, map_research_subject),

@@ -16,8 +16,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from adapter.mappers import r4
+from adapter.mappers.timing import days_of, intakes
 from adapter.model.dates import PartialDate, add_days, on_day
-from adapter.model.quantity import number_text
 
 
 class Amount(NamedTuple):
@@ -56,59 +56,6 @@ _TO_MG: Mapping[str, Fraction] = MappingProxyType(
         "ng": Fraction(1, 1000000),
     }
 )
-_DAYS: Mapping[str, Fraction] = MappingProxyType(
-    {
-        "s": Fraction(1, 86400),
-        "min": Fraction(1, 1440),
-        "h": Fraction(1, 24),
-        "d": Fraction(1),
-        "day": Fraction(1),
-        "days": Fraction(1),
-        "天": Fraction(1),
-        "日": Fraction(1),
-        "wk": Fraction(7),
-        "week": Fraction(7),
-        "weeks": Fraction(7),
-        "周": Fraction(7),
-    }
-)
-# months and years have no fixed number of days: they give no daily dose and no supply end
-_ONCE_A_DAY = frozenset(
-    (
-        *("MORN", "MORN.early", "MORN.late", "NOON", "AFT", "AFT.early", "AFT.late", "WAKE", "HS", "PHS"),
-        *("EVE", "EVE.early", "EVE.late", "NIGHT"),
-        *("CM", "CD", "CV", "ACM", "ACD", "ACV", "PCM", "PCD", "PCV"),
-    )
-)
-_ABBREVIATIONS: Mapping[str, Fraction] = MappingProxyType(
-    {
-        "qd": Fraction(1),
-        "bid": Fraction(2),
-        "tid": Fraction(3),
-        "qid": Fraction(4),
-        "qn": Fraction(1),
-        "qod": Fraction(1, 2),
-        "am": Fraction(1),
-        "pm": Fraction(1),
-        "bed": Fraction(1),
-        "wk": Fraction(1, 7),
-        "qw": Fraction(1, 7),
-        "q24h": Fraction(1),
-        "q12h": Fraction(2),
-        "q8h": Fraction(3),
-        "q6h": Fraction(4),
-        "q4h": Fraction(6),
-        "每日一次": Fraction(1),
-        "每日1次": Fraction(1),
-        "每日两次": Fraction(2),
-        "每日二次": Fraction(2),
-        "每日2次": Fraction(2),
-        "每日三次": Fraction(3),
-        "每日3次": Fraction(3),
-        "每周一次": Fraction(1, 7),
-        "每周1次": Fraction(1, 7),
-    }
-)
 
 
 def amount(quantity: r4.Quantity | None) -> Amount | None:
@@ -122,16 +69,6 @@ def amount(quantity: r4.Quantity | None) -> Amount | None:
     word = unicodedata.normalize("NFKC", written).strip()
     factor = _TO_MG.get(word) or _TO_MG.get(word.casefold())
     return Amount(number * factor, "mg") if factor else Amount(number, word)
-
-
-def days_of(quantity: r4.Quantity | None) -> Fraction | None:
-    """A duration in days; None if it has no fixed length or its unit is not known."""
-    if quantity is None or quantity.comparator:
-        return None
-    number = r4.usable(quantity.value)
-    unit = (quantity.code or quantity.unit or "").strip().casefold()
-    factor = _DAYS.get(unit)
-    return number * factor if number is not None and number > 0 and factor else None
 
 
 def regimen(dosages: Sequence[r4.Dosage]) -> Regimen:
@@ -172,16 +109,23 @@ def _sum(amounts: Sequence[Amount | None]) -> Amount | None:
     return Amount(sum((one.value for one in known), Fraction(0)), known[0].unit)
 
 
+def dose_of(dosage: r4.Dosage | None) -> tuple[Amount | None, tuple[str, ...]]:
+    """The amount of one intake and its flags; for administrations, which have no frequency."""
+    flags: set[str] = set()
+    dose = _dose(dosage or r4.Dosage(), flags)
+    return dose, tuple(sorted(flags))
+
+
 def _one(dosage: r4.Dosage) -> Regimen:
     flags: set[str] = set()
     dose = _dose(dosage, flags)
-    intakes, frequency = _intakes(dosage.timing)
+    per_day, frequency = intakes(dosage.timing)
     if dosage.asNeededBoolean or dosage.asNeededCodeableConcept:
         flags.add("AS_NEEDED")
-        intakes = None
-    elif intakes is None and not frequency:
+        per_day = None
+    elif per_day is None and not frequency:
         flags.add("FREQUENCY_MISSING")
-    daily = Amount(dose.value * intakes, dose.unit) if dose and intakes is not None else None
+    daily = Amount(dose.value * per_day, dose.unit) if dose and per_day is not None else None
     text_only = bool(dosage.text or dosage.patientInstruction) and dose is None and not frequency
     return Regimen(dose, daily, frequency, tuple(sorted(flags)), text_only)
 
@@ -209,61 +153,36 @@ def _repaired(quantity: r4.Quantity) -> bool:
     return (quantity.code or quantity.unit or "") not in ("mg", "g", "ug", "ng")
 
 
-def _intakes(timing: r4.Timing | None) -> tuple[Fraction | None, str]:
-    """Intakes per day, if that is one exact number, and how the source says it."""
-    if timing is None:
-        return None, ""
-    repeat = timing.repeat
-    if repeat is not None:
-        found = _repeated(repeat)
-        if found[1]:
-            return found
-    for word in _code_words(timing.code):
-        key = "".join(unicodedata.normalize("NFKC", word).casefold().split()).replace(".", "")
-        if key in _ABBREVIATIONS:
-            return _ABBREVIATIONS[key], key
-    if timing.event:
-        days = {moment[:10] for moment in timing.event}
-        return (Fraction(1) if len(days) == len(timing.event) else None), f"{len(timing.event)} dated intakes"
-    return None, ""
-
-
-def _repeated(repeat: r4.TimingRepeat) -> tuple[Fraction | None, str]:
-    if repeat.frequency is not None and repeat.frequency > 0 and repeat.period is not None:
-        period, unit = r4.usable(repeat.period), repeat.periodUnit or ""
-        if period is None or period <= 0 or not unit:
-            return None, ""
-        text = f"{repeat.frequency} per {number_text(period)} {unit}"
-        if repeat.frequencyMax not in (None, repeat.frequency) or repeat.periodMax not in (
-            None,
-            repeat.period,
-        ):
-            return None, f"{text} (range)"
-        length = _DAYS.get(unit)
-        if length is None:
-            return None, text
-        per_day = Fraction(repeat.frequency) / (period * length)
-        if not repeat.dayOfWeek:
-            return per_day, text
-        named = f"{text} on {' '.join(repeat.dayOfWeek)}"
-        if period * length == 1:
-            return per_day * len(set(repeat.dayOfWeek)) / 7, named
-        return (per_day if period * length == 7 else None), named
-    moments = repeat.timeOfDay or (repeat.when if set(repeat.when) <= _ONCE_A_DAY else ())
-    if moments and repeat.frequency is None and repeat.period is None:
-        share = Fraction(len(set(repeat.dayOfWeek)), 7) if repeat.dayOfWeek else Fraction(1)
-        return len(set(moments)) * share, " ".join(moments)
-    if repeat.count == 1 and repeat.frequency is None and repeat.period is None:
-        return Fraction(1), "once"
-    return None, ""
-
-
-def _code_words(concept: r4.CodeableConcept | None) -> list[str]:
-    if concept is None:
-        return []
-    return [word for one in concept.coding for word in (one.code, one.display) if word] + (
-        [concept.text] if concept.text else []
+_COUNTED = frozenset(
+    (
+        "",
+        "1",
+        "tab",
+        "tablet",
+        "tablets",
+        "{tablet}",
+        "片",
+        "cap",
+        "capsule",
+        "capsules",
+        "{capsule}",
+        "粒",
+        "{tbl}",
     )
+)
+
+
+def in_mg(found: Amount | None, strength: r4.Ratio | None) -> Amount | None:
+    """A count of tablets or capsules as mass, by the strength of one; anything else as it is."""
+    if found is None or found.unit == "mg" or strength is None:
+        return found
+    each, of = amount(strength.numerator), amount(strength.denominator)
+    if each is None or each.unit != "mg" or of is None or of.value != 1:
+        return found
+    units = {found.unit.casefold(), of.unit.casefold()}
+    if len(units) == 1 or units <= _COUNTED:
+        return Amount(found.value * each.value, "mg")
+    return found
 
 
 def supply_days(quantity: Amount | None, daily: Amount | None) -> Fraction | None:
