@@ -7,19 +7,23 @@ are settled, values are derived, and everything is sorted, so that the order of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import tzinfo
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from adapter.mappers import r4
 from adapter.mappers.adverse_event import AdverseEvent, map_adverse_event
 from adapter.mappers.condition import Condition, map_condition
 from adapter.mappers.consent import Consent, map_consent
 from adapter.mappers.context import Mapper
+from adapter.mappers.diagnostic_report import map_diagnostic_report
 from adapter.mappers.encounter import Encounter, map_encounter
 from adapter.mappers.medication_administration import MedicationAdministration, map_medication_administration
 from adapter.mappers.medication_dispense import MedicationDispense, map_medication_dispense
 from adapter.mappers.medication_request import MedicationRequest, map_medication_request
 from adapter.mappers.medication_statement import MedicationStatement, map_medication_statement
+from adapter.mappers.observation import map_observation
 from adapter.mappers.patient import map_patient
 from adapter.mappers.research_subject import (
     ResearchStudy,
@@ -27,19 +31,46 @@ from adapter.mappers.research_subject import (
     map_research_study,
     map_research_subject,
 )
+from adapter.mappers.run import run
+from adapter.mappers.specimen import map_specimen
+from adapter.model.coverage import Coverage
+from adapter.model.facts import Facts
+from adapter.model.resource import RawResource
+
+if TYPE_CHECKING:
+    from adapter.mappers.terminology import Terminology
 
 MAPPERS: Mapping[str, Mapper] = MappingProxyType(
     {
         "AdverseEvent": Mapper(AdverseEvent, map_adverse_event),
         "Condition": Mapper(Condition, map_condition),
         "Consent": Mapper(Consent, map_consent),
+        "DiagnosticReport": Mapper(r4.DiagnosticReport, map_diagnostic_report),
         "Encounter": Mapper(Encounter, map_encounter),
         "MedicationAdministration": Mapper(MedicationAdministration, map_medication_administration),
         "MedicationDispense": Mapper(MedicationDispense, map_medication_dispense),
         "MedicationRequest": Mapper(MedicationRequest, map_medication_request),
         "MedicationStatement": Mapper(MedicationStatement, map_medication_statement),
+        "Observation": Mapper(r4.Observation, map_observation),
         "Patient": Mapper(r4.Patient, map_patient),
         "ResearchStudy": Mapper(ResearchStudy, map_research_study),
         "ResearchSubject": Mapper(ResearchSubject, map_research_subject),
+        "Specimen": Mapper(r4.Specimen, map_specimen),
     }
 )
+
+
+def map_resources(
+    resources: Iterable[RawResource],
+    *,
+    terminology: Terminology,
+    zone: tzinfo,
+    coverage: Iterable[Coverage] = (),
+    options: Mapping[str, bool] = MappingProxyType({}),
+) -> Facts:
+    """Everything a set of resources says, in canonical order, with its issues and accounts.
+
+    ``zone`` is the site's time zone. Never raises on data: what cannot be read is an issue, and every
+    resource is counted once (``Facts.accounts``).
+    """
+    return run(resources, MAPPERS, terminology=terminology, zone=zone, coverage=coverage, options=options)

@@ -42,12 +42,14 @@ Outcome = Literal["facts", "issue", "not_relevant"]
 class Context(msgspec.Struct, frozen=True):
     """Everything a mapper may know besides its resource.
 
-    ``zone`` is the site's time zone; ``options`` are switches of the site (``mappings/sites``).
+    ``zone`` is the site's time zone; ``options`` are switches of the site (``mappings/sites``). ``people``
+    are the subjects by id, after merges; it is empty only while patients themselves are being mapped.
     """
 
     terminology: Terminology
     zone: tzinfo
     index: Index
+    people: Mapping[str, Subject] = MappingProxyType({})
     options: Mapping[str, bool] = MappingProxyType({})
 
     def date(self, text: str | None) -> PartialDate | None:
@@ -60,13 +62,18 @@ class Context(msgspec.Struct, frozen=True):
 
 
 class Mapped(msgspec.Struct, frozen=True):
-    """What one resource became. Build it with rows, with :func:`refused`, or use ``NOT_RELEVANT``."""
+    """What one resource became. Build it with rows, with :func:`refused`, or use ``NOT_RELEVANT``.
+
+    ``identifiers`` holds, for findings that have them, the business identifiers (``system|value``) by which
+    copies and corrections of one result are recognised.
+    """
 
     findings: tuple[Finding, ...] = ()
     events: tuple[Event, ...] = ()
     interventions: tuple[Intervention, ...] = ()
     subjects: tuple[Subject, ...] = ()
     issues: tuple[Issue, ...] = ()
+    identifiers: tuple[tuple[Source, tuple[str, ...]], ...] = ()
 
     @property
     def outcome(self) -> Outcome:
@@ -79,6 +86,9 @@ class Mapped(msgspec.Struct, frozen=True):
 
 
 NOT_RELEVANT = Mapped()
+
+# https://hl7.org/fhir/R4/extensibility.html#modifierExtension: what is not understood must not be processed.
+UNMODIFIED = "a modifierExtension that is not understood may turn the meaning round"
 
 
 class Mapper(NamedTuple):

@@ -1,4 +1,4 @@
-"""First pass: what other resources point to.
+"""First pass: what other resources point to, and which report lists which result.
 
 References come in many spellings (https://hl7.org/fhir/R4/references.html): relative (``Patient/1``),
 absolute, with ``/_history/2``, ``urn:uuid:...``, conditional (``Patient?identifier=system|value``),
@@ -54,6 +54,8 @@ class Index(msgspec.Struct, frozen=True):
     specimens: Mapping[str, r4.Specimen] = MappingProxyType({})
     identifiers: Mapping[str, str] = _NONE
     survivors: Mapping[str, str] = _NONE
+    reports: Mapping[str, str] = _NONE
+    """Observation id to the ``DiagnosticReport/id`` that lists it as a result; "" if several do."""
 
     def find(self, reference: r4.Reference | None, wanted: str) -> str:
         """The id of the resource of the wanted type that a reference names, or "".
@@ -115,6 +117,7 @@ def build(
     medications: Iterable[r4.Medication],
     specimens: Iterable[r4.Specimen],
     survivors: Mapping[str, str] = _NONE,
+    reports: Iterable[r4.DiagnosticReport] = (),
 ) -> Index:
     """Index what the first pass found. An identifier shared by two resources of a type names neither."""
     people = {one.id: one for one in patients if one.id}
@@ -128,7 +131,14 @@ def build(
                 key = _key(resource.resourceType, identifier.system or "", identifier.value)
                 same = survivors.get(resource.id or "", resource.id or "")
                 identifiers[key] = same if identifiers.get(key, same) == same else ""
-    return Index(people, drugs, samples, identifiers, survivors)
+    listed: dict[str, str] = {}
+    for report in reports:
+        for result in report.result:
+            target = parse_reference(result.reference or "")
+            if target is not None and target.type in ("", "Observation"):
+                known = listed.setdefault(target.id, report.reference)
+                listed[target.id] = known if known == report.reference else ""
+    return Index(people, drugs, samples, identifiers, survivors, listed)
 
 
 def _key(resource_type: str, system: str, value: str) -> str:

@@ -21,6 +21,7 @@ import msgspec
 from msgspec import field
 
 R = TypeVar("R", bound="Resource")
+S = TypeVar("S", bound=msgspec.Struct)
 
 _LARGEST_EXPONENT = 60
 _LONGEST_NUMBER = 80
@@ -54,9 +55,12 @@ class Identifier(Element, frozen=True, kw_only=True):
 
 
 class Reference(Element, frozen=True, kw_only=True):
+    """``display`` may be a person's name: read it only for organisations, and never into an issue."""
+
     reference: str | None = None
     type: str | None = None
     identifier: Identifier | None = None
+    display: str | None = None
 
 
 class Period(Element, frozen=True, kw_only=True):
@@ -254,6 +258,65 @@ class Specimen(Resource, frozen=True, kw_only=True):
     collection: SpecimenCollection | None = None
 
 
+class ObservationReferenceRange(Element, frozen=True, kw_only=True):
+    low: Quantity | None = None
+    high: Quantity | None = None
+    type: CodeableConcept | None = None
+    appliesTo: tuple[CodeableConcept, ...] = ()
+    age: Range | None = None
+    text: str | None = None
+
+
+class Observation(Resource, frozen=True, kw_only=True):
+    """A reading; its components are read as Observations that inherit what they do not say."""
+
+    status: str | None = None
+    category: tuple[CodeableConcept, ...] = ()
+    code: CodeableConcept | None = None
+    subject: Reference | None = None
+    focus: tuple[Reference, ...] = ()
+    effectiveDateTime: str | None = None
+    effectivePeriod: Period | None = None
+    effectiveInstant: str | None = None
+    effectiveTiming: Timing | None = None
+    issued: str | None = None
+    performer: tuple[Reference, ...] = ()
+    valueQuantity: Quantity | None = None
+    valueCodeableConcept: CodeableConcept | None = None
+    valueString: str | None = None
+    valueBoolean: bool | None = None
+    valueInteger: int | None = None
+    valueRange: Range | None = None
+    valueRatio: Ratio | None = None
+    valueDateTime: str | None = None
+    valuePeriod: Period | None = None
+    valueTime: str | None = None
+    valueSampledData: msgspec.Raw = msgspec.Raw(b"")
+    dataAbsentReason: CodeableConcept | None = None
+    interpretation: tuple[CodeableConcept, ...] | CodeableConcept = ()
+    method: CodeableConcept | None = None
+    specimen: Reference | None = None
+    referenceRange: tuple[ObservationReferenceRange, ...] = ()
+    hasMember: tuple[Reference, ...] = ()
+    component: tuple[Observation, ...] = ()
+
+
+class DiagnosticReport(Resource, frozen=True, kw_only=True):
+    status: str | None = None
+    category: tuple[CodeableConcept, ...] = ()
+    code: CodeableConcept | None = None
+    subject: Reference | None = None
+    effectiveDateTime: str | None = None
+    effectivePeriod: Period | None = None
+    issued: str | None = None
+    performer: tuple[Reference, ...] = ()
+    specimen: tuple[Reference, ...] = ()
+    result: tuple[Reference, ...] = ()
+    conclusion: str | None = None
+    conclusionCode: tuple[CodeableConcept, ...] = ()
+    presentedForm: tuple[msgspec.Raw, ...] = ()
+
+
 def usable(value: Decimal | None) -> Fraction | None:
     """The exact number, or None if it is absent, not finite, or of a size nobody measures.
 
@@ -279,7 +342,14 @@ def decode(data: bytes | msgspec.Raw, wanted: type[R]) -> R:
     Raises ``msgspec.DecodeError`` (not JSON), its subclass ``msgspec.ValidationError`` (another type than
     FHIR's), ``UnicodeDecodeError`` (not UTF-8) or ``RecursionError`` (nested too deep).
     """
-    decoder = _DECODERS.setdefault(wanted, msgspec.json.Decoder(wanted))
+    return decode_struct(data, wanted)
+
+
+def decode_struct(data: bytes | msgspec.Raw, wanted: type[S]) -> S:
+    """:func:`decode` for any struct, such as the few elements that say what a resource is."""
+    decoder = _DECODERS.get(wanted)
+    if decoder is None:
+        decoder = _DECODERS[wanted] = msgspec.json.Decoder(wanted)
     try:
         return decoder.decode(data)  # type: ignore[no-any-return]
     except msgspec.ValidationError:

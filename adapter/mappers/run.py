@@ -1,0 +1,207 @@
+"""The two passes over a set of resources; :func:`adapter.mappers.map_resources` is the way in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import tzinfo
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from adapter.mappers import identity, index, r4
+from adapter.mappers.accounts import Ledger
+from adapter.mappers.arrival import Arrival, Arrivals, receive, unreadable
+from adapter.mappers.context import NOT_RELEVANT, UNMODIFIED, Context, Mapped, Mapper, refused
+from adapter.mappers.corrections import settle
+from adapter.mappers.derive import derive
+from adapter.model.coverage import Coverage
+from adapter.model.dates import PartialDate
+from adapter.model.facts import Event, Facts, Finding, Intervention, Source, Subject
+from adapter.model.issue import Issue
+from adapter.model.resource import RawResource
+
+if TYPE_CHECKING:
+    from adapter.mappers.terminology import Terminology
+
+R = TypeVar("R", bound=r4.Resource)
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+class _Rows:
+    """What the second pass collects."""
+
+    def __init__(self, arrivals: Arrivals) -> None:
+        self.findings: list[Finding] = []
+        self.events: list[Event] = []
+        self.interventions: list[Intervention] = []
+        self.subjects: list[Subject] = []
+        self.issues: list[Issue] = [*arrivals.refused, *arrivals.notes]
+        self.identifiers: dict[Source, tuple[str, ...]] = {}
+        self.ledger = Ledger()
+        for issue in arrivals.refused:
+            self.ledger.enter(issue.resource_type, "issue")
+
+    def add(self, arrival: Arrival, mapped: Mapped) -> None:
+        outcome = mapped.outcome
+        self.ledger.enter(arrival.resource_type, outcome)
+        self.issues += mapped.issues
+        if outcome != "facts":
+            return
+        if arrival.superseded:
+            mapped = _superseded(mapped)
+        self.findings += mapped.findings
+        self.events += mapped.events
+        self.interventions += mapped.interventions
+        self.subjects += mapped.subjects
+        self.identifiers.update(mapped.identifiers)
+
+
+def run(
+    resources: Iterable[RawResource],
+    mappers: Mapping[str, Mapper],
+    *,
+    terminology: Terminology,
+    zone: tzinfo,
+    coverage: Iterable[Coverage] = (),
+    options: Mapping[str, bool] = MappingProxyType({}),
+) -> Facts:
+    """Receive, index, map patients and then everything else, settle, derive, sort."""
+    arrivals = receive(resources)
+    rows = _Rows(arrivals)
+    standing = [arrival for arrival in arrivals.resources if not arrival.superseded]
+    patients = _targets(standing, r4.Patient)
+    merges = identity.resolve(patients)
+    found = index.build(
+        patients,
+        _targets(standing, r4.Medication),
+        _targets(standing, r4.Specimen),
+        merges.survivors,
+        _targets(standing, r4.DiagnosticReport),
+    )
+    alone = Context(terminology=terminology, zone=zone, index=found, options=options)
+    for arrival in arrivals.resources:
+        if arrival.resource_type == "Patient":
+            rows.add(arrival, _map_patient(arrival, mappers, alone))
+    people, merge_issues = identity.fold(rows.subjects, merges)
+    context = msgspec.structs.replace(
+        alone, people=MappingProxyType({person.id: person for person in people})
+    )
+    for arrival in arrivals.resources:
+        if arrival.resource_type != "Patient":
+            rows.add(arrival, _map(arrival, mappers, context))
+    settled = settle(rows.findings, rows.identifiers)
+    findings = derive(settled.findings, context)
+    issues = [*rows.issues, *merge_issues, *settled.issues, *_strangers(rows, people)]
+    return Facts(
+        subjects=tuple(sorted(people, key=lambda row: row.id)),
+        findings=tuple(sorted(findings, key=_finding_order)),
+        events=tuple(sorted(rows.events, key=_event_order)),
+        interventions=tuple(sorted(rows.interventions, key=_intervention_order)),
+        issues=tuple(sorted(issues, key=_issue_order)),
+        accounts=rows.ledger.accounts(),
+        coverage=tuple(sorted(coverage, key=_coverage_order)),
+    )
+
+
+def _targets(arrivals: list[Arrival], wanted: type[R]) -> list[R]:
+    found = []
+    for arrival in arrivals:
+        if arrival.resource_type == wanted.__name__:
+            try:
+                resource = r4.decode(arrival.raw.line, wanted)
+            except _UNREADABLE:
+                continue  # reported when its own turn comes
+            if not resource.modifierExtension:
+                found.append(resource)
+    return found
+
+
+def _map_patient(arrival: Arrival, mappers: Mapping[str, Mapper], context: Context) -> Mapped:
+    if not arrival.superseded:
+        return _map(arrival, mappers, context)
+    older = Issue(
+        "SUPERSEDED",
+        "information",
+        "Patient",
+        f"Patient/{arrival.id}",
+        "meta",
+        "a newer version of this record was read",
+        context.index.survivors.get(arrival.id, arrival.id),
+        fatal_for_resource=True,
+    )
+    return Mapped(issues=(older,))
+
+
+def _map(arrival: Arrival, mappers: Mapping[str, Mapper], context: Context) -> Mapped:
+    mapper = mappers.get(arrival.resource_type)
+    if mapper is None:
+        return NOT_RELEVANT
+    try:
+        resource = r4.decode(arrival.raw.line, mapper.struct)
+    except _UNREADABLE as error:
+        reference = f"{arrival.resource_type}/{arrival.id}" if arrival.id else arrival.raw.where
+        return Mapped(issues=(unreadable(error, arrival.resource_type, reference),))
+    if resource.modifierExtension:
+        return refused("MODIFIER_EXTENSION", resource, arrival.raw, detail=UNMODIFIED)
+    if resource.implicitRules:
+        # https://hl7.org/fhir/R4/resource.html#implicitRules: rules that are not known forbid processing.
+        return refused("IMPLICIT_RULES", resource, arrival.raw, detail="rules that are not known here")
+    return mapper.function(resource, arrival.raw, context)
+
+
+def _superseded(mapped: Mapped) -> Mapped:
+    """The rows of an older version: kept for the audit, deciding nothing."""
+
+    def mark(row: Finding | Event | Intervention) -> Finding | Event | Intervention:
+        return msgspec.structs.replace(row, excluded="SUPERSEDED")
+
+    return msgspec.structs.replace(
+        mapped,
+        findings=tuple(mark(row) for row in mapped.findings),
+        events=tuple(mark(row) for row in mapped.events),
+        interventions=tuple(mark(row) for row in mapped.interventions),
+    )
+
+
+def _strangers(rows: _Rows, people: tuple[Subject, ...]) -> list[Issue]:
+    """Facts about patients whose own record was not among the resources."""
+    known = {person.id for person in people}
+    named = {row.subject for table in (rows.findings, rows.events, rows.interventions) for row in table}
+    return [
+        Issue(
+            "PATIENT_NOT_SENT",
+            "warning",
+            "Patient",
+            f"Patient/{subject}",
+            "",
+            "facts were read, the patient was not",
+            subject,
+        )
+        for subject in sorted(named - known - {""})
+    ]
+
+
+def _when(day: PartialDate | None) -> tuple[object, ...]:
+    return (day is not None, *(day.order if day else ()))
+
+
+def _finding_order(row: Finding) -> tuple[object, ...]:
+    return (row.subject, row.concept, _when(row.when), row.source, row.method, row.code, row.excluded)
+
+
+def _event_order(row: Event) -> tuple[object, ...]:
+    return (row.subject, row.concept, _when(row.start), row.source, row.category, row.code, row.attributes)
+
+
+def _intervention_order(row: Intervention) -> tuple[object, ...]:
+    return (row.subject, row.concept, _when(row.start), row.source, row.kind, row.code, row.frequency)
+
+
+def _issue_order(row: Issue) -> tuple[str, ...]:
+    return (row.subject, row.resource_type, row.reference, row.path, row.code, row.detail)
+
+
+def _coverage_order(row: Coverage) -> tuple[object, ...]:
+    bounds = (str(row.start or ""), str(row.end or ""))
+    return (row.subject, row.resource_type, *bounds, row.complete, row.reason)
