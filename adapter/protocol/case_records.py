@@ -26,14 +26,15 @@ SYSTEMS = {
     "local": "https://hospital.example/codes",
 }
 UCUM = "http://unitsofmeasure.org"
-SUBJECT = {"reference": "Patient/case"}
+CASE_PATIENT = "case"
+SUBJECT = {"reference": f"Patient/{CASE_PATIENT}"}
 _QUANTITY = re.compile(r"(<=|>=|<|>)?\s*([+-]?\d+(?:\.\d+)?)")
 _ANSWERS = {"positive": "10828004", "negative": "260385009", "weakly positive": "260408008"}
 
 
 def patient(stated: Record) -> Resource:
     """``patient: {sex, birth, deceased}``."""
-    resource: Resource = {"resourceType": "Patient", "id": "case"}
+    resource: Resource = {"resourceType": "Patient", "id": CASE_PATIENT}
     _put(resource, "gender", stated.get("sex"))
     _put(resource, "birthDate", stated.get("birth"))
     _put(resource, "deceasedDateTime", stated.get("deceased"))

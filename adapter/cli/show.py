@@ -1,0 +1,119 @@
+"""How results look on a terminal. Counts and codes only: nothing here can name a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from rich.console import Console
+from rich.table import Table
+
+from adapter.model.decision import Verdict
+from adapter.model.funnel import Funnel, Sifted
+from adapter.model.issue import Issue
+from adapter.model.protocol import Protocol
+from adapter.pipeline import CaseReport
+
+_BAR = 40
+
+
+def funnel(console: Console, counts: Funnel, protocol: Protocol, reasons: int = 12) -> None:
+    """The attrition funnel with its leading reasons."""
+    widest = max(counts.patients, 1)
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(min_width=30)
+    table.add_column(justify="right")
+    table.add_column()
+    for label, count in (
+        ("all patients", counts.patients),
+        ("with the diagnosis", counts.diagnosed),
+        ("candidates", counts.candidates),
+        ("  eligible", counts.eligible),
+        ("  undetermined", counts.undetermined),
+        ("  ineligible", counts.ineligible),
+    ):
+        table.add_row(label, str(count), "█" * max(round(_BAR * count / widest), int(count > 0)))
+    console.print(table)
+    console.print(
+        f"{counts.enrolled} people are in the study already and judged as of the day before they entered; "
+        f"{counts.review} of the candidates need a second look by a person."
+    )
+    texts = {criterion.id: criterion.text for criterion in protocol.walk()}
+    table = Table(title="What stands in the way", title_justify="left", box=None, pad_edge=False)
+    for heading in ("criterion", "", "people", "only this"):
+        table.add_column(heading, justify="right" if heading in ("people", "only this") else "left")
+    table.add_column("text", overflow="ellipsis", no_wrap=True)
+    for reason in counts.reasons[:reasons]:
+        verdict = "unknown" if reason.verdict is Verdict.UNKNOWN else "fails"
+        table.add_row(
+            reason.criterion, verdict, str(reason.people), str(reason.only), texts.get(reason.criterion, "")
+        )
+    console.print(table)
+
+
+def accounts(console: Console, sifted: Sifted, issues: Iterable[Issue]) -> None:
+    """Every resource once: facts, issue, or not relevant; and the issues by name."""
+    table = Table(title="Resources", title_justify="left", box=None, pad_edge=False)
+    table.add_column("type")
+    for heading in ("read", "facts", "issues", "not relevant"):
+        table.add_column(heading, justify="right")
+    for row in sifted.accounts:
+        table.add_row(
+            row.resource_type or "(unreadable)",
+            *(str(n) for n in (row.read, row.facts, row.issues, row.not_relevant)),
+        )
+    console.print(table)
+    read = sum(account.read for account in sifted.accounts)
+    balance = "the numbers add up" if sifted.balanced else "THE NUMBERS DO NOT ADD UP"
+    console.print(f"{sifted.landed} landed = {sifted.sieved} of other people + {read} read: {balance}")
+    counts: dict[str, int] = {}
+    for issue in issues:
+        counts[issue.code] = counts.get(issue.code, 0) + 1
+    if counts:
+        ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+        console.print("issues: " + ", ".join(f"{code} {count}" for code, count in ranked))
+
+
+def cases(console: Console, reports: Iterable[CaseReport]) -> int:
+    """Each case that differs with why it should not; returns how many differ."""
+    total = wrong = 0
+    for report in reports:
+        total += 1
+        if not report.differences:
+            continue
+        wrong += 1
+        console.print(f"[bold]{report.case}[/bold]  {report.where}  {report.because}", highlight=False)
+        for difference in report.differences:
+            console.print(
+                f"  {difference.target}: expected {difference.expected}, found {difference.found}",
+                highlight=False, markup=False,
+            )  # fmt: skip
+            _why(console, report, difference.target)
+    console.print(f"{total - wrong} of {total} cases as expected")
+    return wrong
+
+
+def _why(console: Console, report: CaseReport, target: str) -> None:
+    try:
+        result = report.decision.criterion(target)
+    except KeyError:
+        return
+    console.print(f"    {result.reason}", highlight=False, markup=False)
+    for row in result.evidence:
+        parts = (
+            row.role,
+            row.source.reference,
+            row.when,
+            row.original,
+            row.conversion,
+            row.compared,
+            row.why,
+        )
+        console.print("    " + " ".join(part for part in parts if part), highlight=False, markup=False)
+
+
+def places(console: Console, found: Mapping[str, str]) -> None:
+    """Where each result lies."""
+    table = Table(title="Where it lies", title_justify="left", box=None, show_header=False, pad_edge=False)
+    for what, where in found.items():
+        table.add_row(what, where)
+    console.print(table)
