@@ -14,17 +14,21 @@ from typing import TYPE_CHECKING
 
 from adapter.mappers import r4
 from adapter.mappers.adverse_event import AdverseEvent, map_adverse_event
+from adapter.mappers.allergy_intolerance import AllergyIntolerance, map_allergy_intolerance
 from adapter.mappers.condition import Condition, map_condition
 from adapter.mappers.consent import Consent, map_consent
 from adapter.mappers.context import Mapper
 from adapter.mappers.diagnostic_report import map_diagnostic_report
 from adapter.mappers.encounter import Encounter, map_encounter
+from adapter.mappers.immunization import Immunization, map_immunization
 from adapter.mappers.medication_administration import MedicationAdministration, map_medication_administration
 from adapter.mappers.medication_dispense import MedicationDispense, map_medication_dispense
 from adapter.mappers.medication_request import MedicationRequest, map_medication_request
 from adapter.mappers.medication_statement import MedicationStatement, map_medication_statement
 from adapter.mappers.observation import map_observation
 from adapter.mappers.patient import map_patient
+from adapter.mappers.procedure import Procedure, map_procedure
+from adapter.mappers.questionnaire_response import QuestionnaireResponse, map_questionnaire_response
 from adapter.mappers.research_subject import (
     ResearchStudy,
     ResearchSubject,
@@ -43,16 +47,20 @@ if TYPE_CHECKING:
 MAPPERS: Mapping[str, Mapper] = MappingProxyType(
     {
         "AdverseEvent": Mapper(AdverseEvent, map_adverse_event),
+        "AllergyIntolerance": Mapper(AllergyIntolerance, map_allergy_intolerance),
         "Condition": Mapper(Condition, map_condition),
         "Consent": Mapper(Consent, map_consent),
         "DiagnosticReport": Mapper(r4.DiagnosticReport, map_diagnostic_report),
         "Encounter": Mapper(Encounter, map_encounter),
+        "Immunization": Mapper(Immunization, map_immunization),
         "MedicationAdministration": Mapper(MedicationAdministration, map_medication_administration),
         "MedicationDispense": Mapper(MedicationDispense, map_medication_dispense),
         "MedicationRequest": Mapper(MedicationRequest, map_medication_request),
         "MedicationStatement": Mapper(MedicationStatement, map_medication_statement),
         "Observation": Mapper(r4.Observation, map_observation),
         "Patient": Mapper(r4.Patient, map_patient),
+        "Procedure": Mapper(Procedure, map_procedure),
+        "QuestionnaireResponse": Mapper(QuestionnaireResponse, map_questionnaire_response),
         "ResearchStudy": Mapper(ResearchStudy, map_research_study),
         "ResearchSubject": Mapper(ResearchSubject, map_research_subject),
         "Specimen": Mapper(r4.Specimen, map_specimen),

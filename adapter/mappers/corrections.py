@@ -18,6 +18,7 @@ Source: https://hl7.org/fhir/R4/valueset-observation-status.html; pitfalls E-12 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from itertools import combinations
 
 import msgspec
@@ -29,6 +30,7 @@ from adapter.model.quantity import Interval
 SAYS_NOTHING = frozenset(
     {"SUPERSEDED", "DUPLICATE", "ENTERED_IN_ERROR", "CANCELLED", "NEVER_USE", "WRONG_SUBJECT", "IN_PROGRESS"}
 )
+_LONG_AGO = datetime(1, 1, 2, tzinfo=UTC)
 _CORRECTING = frozenset({"corrected", "amended"})
 _DECIDED = frozenset({"final", "corrected", "amended", "unknown", ""})
 
@@ -197,9 +199,12 @@ class _Cluster:
             return _plain(left.answer) != _plain(right.answer)
         return bool(left.value_code and right.value_code) and left.value_code != right.value_code
 
-    def _issued(self, position: int) -> tuple[str, str]:
+    def _issued(self, position: int) -> tuple[datetime, int]:
+        """When the report says it was made, then its version number; what is not known is oldest."""
         row = self.rows[position]
-        return (row.issued.at.isoformat() if row.issued and row.issued.at else "", row.source.version)
+        issued = row.issued.at if row.issued and row.issued.at else _LONG_AGO
+        version = row.source.version
+        return (issued, int(version) if version.isdecimal() and len(version) < 19 else -1)
 
     def _preference(self, position: int) -> tuple[bool, bool, Source]:
         row = self.rows[position]

@@ -276,8 +276,6 @@ class _Reading:
         if answer and done.excluded in ("UNIT_UNKNOWN", "UNIT_MISSING"):
             # The words decide a qualitative question; the number stays out because its unit is not known.
             return msgspec.structs.replace(done, excluded=""), value
-        if done.excluded:
-            return msgspec.structs.replace(done, interval=None, unit=""), value
         return done, value
 
     def _report_trouble(self, excluded: str, entry: CodeEntry, value: Value) -> None:
