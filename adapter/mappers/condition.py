@@ -88,7 +88,7 @@ def map_condition(resource: Condition, raw: RawResource, context: Context) -> Ma
     diagnosis = diagnosis_of((resource.code,), context)
     if diagnosis.empty:
         return refused("NO_CODE", resource, raw, path="Condition.code", subject=subject)
-    birth = birth_of(resource.subject, context)
+    birth = birth_of(subject, context)
     began, ended = moment(_onset(resource), context, birth), moment(_abatement(resource), context, birth)
     stage = _stage(resource, diagnosis, context)
     course = _course(resource, context, began, ended, stage)

@@ -98,10 +98,7 @@ def span(first: date, last: date, text: str) -> PartialDate | None:
     return PartialDate(text, precision, first, last)
 
 
-def birth_of(reference: r4.Reference | None, context: Context) -> PartialDate | None:
-    """The birth date on the patient record that a reference names, or on its survivor's."""
-    own = context.index.find(reference, "Patient")
-    for patient in (context.index.patients.get(own), context.index.patients.get(context.subject(reference))):
-        if patient is not None and (found := context.date(patient.birthDate)):
-            return found
-    return None
+def birth_of(subject: str, context: Context) -> PartialDate | None:
+    """The birth date of a person after merges; None if merged records disagree."""
+    person = context.people.get(subject)
+    return person.birth if person else None

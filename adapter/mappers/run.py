@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from adapter.mappers import identity, index, r4
+from adapter.mappers import exposure, identity, index, r4
 from adapter.mappers.accounts import Ledger
 from adapter.mappers.arrival import Arrival, Arrivals, receive, unreadable
 from adapter.mappers.context import NOT_RELEVANT, UNMODIFIED, Context, Mapped, Mapper, refused
 from adapter.mappers.corrections import settle
 from adapter.mappers.derive import derive
+from adapter.mappers.research_subject import with_studies
 from adapter.model.coverage import Coverage
 from adapter.model.dates import PartialDate
 from adapter.model.facts import Event, Facts, Finding, Intervention, Source, Subject
@@ -96,8 +97,8 @@ def run(
     return Facts(
         subjects=tuple(sorted(people, key=lambda row: row.id)),
         findings=tuple(sorted(findings, key=_finding_order)),
-        events=tuple(sorted(rows.events, key=_event_order)),
-        interventions=tuple(sorted(rows.interventions, key=_intervention_order)),
+        events=tuple(sorted(with_studies(rows.events), key=_event_order)),
+        interventions=tuple(sorted(exposure.settle(rows.interventions), key=_intervention_order)),
         issues=tuple(sorted(issues, key=_issue_order)),
         accounts=rows.ledger.accounts(),
         coverage=tuple(sorted(coverage, key=_coverage_order)),

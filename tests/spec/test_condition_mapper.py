@@ -15,6 +15,8 @@ from adapter.mappers.condition import Condition, map_condition
 from adapter.mappers.context import Context, Mapped
 from adapter.mappers.terminology import Terminology
 from adapter.model import wire
+from adapter.model.dates import parse_date
+from adapter.model.facts import Source, Subject
 from adapter.model.resource import RawResource
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -25,9 +27,10 @@ SNOMED = "http://snomed.info/sct"
 
 
 def mapped(birth: str | None = "1967-03-14", **elements: Any) -> Mapped:
-    person = {"resourceType": "Patient", "id": "p"} | ({"birthDate": birth} if birth else {})
-    people = [r4.decode(json.dumps(person).encode(), r4.Patient)]
-    context = Context(terminology=TERMINOLOGY, zone=SHANGHAI, index=index.build(people, (), ()))
+    person = Subject("p", Source("Patient/p"), birth=parse_date(birth, SHANGHAI) if birth else None)
+    context = Context(
+        terminology=TERMINOLOGY, zone=SHANGHAI, index=index.build((), (), ()), people={"p": person}
+    )
     record = {
         "resourceType": "Condition",
         "id": "c",
@@ -141,7 +144,7 @@ def test_missing_statuses_are_usable_with_a_flag() -> None:
 
 
 def test_an_abated_diagnosis_without_status_is_past_and_with_active_contradicts_itself() -> None:
-    abated = {"code": coded((ICD10, "I26.9")), "abatementDateTime": "2019-01-31"}
+    abated: dict[str, Any] = {"code": coded((ICD10, "I26.9")), "abatementDateTime": "2019-01-31"}
     silent = mapped(clinicalStatus=None, **abated).events[0]
     assert (silent.presence, silent.end.day if silent.end else None) == ("past", date(2019, 1, 31))
     assert "STATUS_CONFLICT" in mapped(**abated).events[0].flags
