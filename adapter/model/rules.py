@@ -16,7 +16,7 @@ import msgspec
 from adapter.model.decision import Verdict
 from adapter.model.quantity import Comparison
 
-Presence = Literal["present", "past", "unconfirmed"]
+Presence = Literal["present", "past", "unconfirmed", "refuted"]
 Take = Literal["latest", "earliest", "highest", "lowest", "nearest", "every", "any"]
 DateRelation = Literal["before", "on_or_before", "after", "on_or_after"]
 DrugSelector = Literal["drug", "role", "class"]
@@ -156,6 +156,12 @@ class Codes(Node, frozen=True, kw_only=True):
     codes: tuple[str, ...]
 
 
+class MeasuredBy(Node, frozen=True, kw_only=True):
+    """The record names one of these methods. Two-valued: no method recorded is none of them."""
+
+    methods: tuple[str, ...]
+
+
 class Exists(Node, frozen=True, kw_only=True):
     """A usable reading or answer exists, whatever it says."""
 
@@ -167,7 +173,7 @@ class DayTest(Node, frozen=True, kw_only=True):
     moment: Moment
 
 
-ReadingTest: TypeAlias = Bounds | Answers | Codes | Exists | DayTest
+ReadingTest: TypeAlias = Bounds | Answers | Codes | MeasuredBy | Exists | DayTest
 
 
 class NotDuring(Node, frozen=True, kw_only=True):

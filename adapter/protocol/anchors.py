@@ -71,7 +71,7 @@ def _event(rule: EventDay, context: Context) -> Span | None:
         if not row.excluded
         and row.use not in ("SUPP", "NEVER")
         and row.presence in ("present", "past")
-        and all(row.attribute(key) == value for key, value in rule.having)
+        and all(value in row.attribute(key).split() for key, value in rule.having)
         and (when := day(row)) is not None
         and when.first <= context.as_of.last
     ]

@@ -10,10 +10,10 @@ from fractions import Fraction
 
 from adapter.model.facts import Finding
 from adapter.model.kleene import Truth, all_of, any_of
-from adapter.model.quantity import Interval
+from adapter.model.quantity import Interval, number_text
 from adapter.model.rules import Change
 from adapter.protocol.context import Context
-from adapter.protocol.judge import SYMBOLS, compare_intervals
+from adapter.protocol.judge import SYMBOLS, compare_intervals, worded
 from adapter.protocol.outcome import Outcome, merge_evidence, unique
 from adapter.protocol.readings import Pool, collect, deciding, evidence_of, surely_after, wanted
 
@@ -113,14 +113,14 @@ def _judge_pair(test: Change, start: Finding, end: Finding) -> Outcome:
     change = relative_change(start.value, end.value, test.direction).scaled(100)
     limit = test.bound.amount.value
     truth = compare_intervals(change, test.bound.comparison, Interval.exactly(limit))
-    symbol = SYMBOLS[test.bound.comparison]
-    compared = f"{test.direction} {start.value} -> {end.value} = {change} % {symbol} {limit} %"
+    left = f"{test.direction} {start.value} -> {end.value} = {change} %"
+    compared = worded(left, SYMBOLS[test.bound.comparison], f"{number_text(limit)} %", truth)
     flags = unique((*start.flags, *end.flags, *(("BOUNDARY",) if change.point == limit else ())))
     if test.reaching is not None:
         amount = test.reaching.amount
         reached = compare_intervals(end.value, test.reaching.comparison, Interval.exactly(amount.value))
         truth = truth & reached
-        compared += f" and {end.value} {SYMBOLS[test.reaching.comparison]} {amount.text}"
+        compared += " and " + worded(str(end.value), SYMBOLS[test.reaching.comparison], amount.text, reached)
     evidence = (evidence_of(start, "used", compared=compared), evidence_of(end, "used", compared=compared))
     return Outcome(truth, evidence, flags, distance=f"{test.direction} of {change} %")
 

@@ -35,6 +35,7 @@ from adapter.protocol.answers import attested_outcome
 from adapter.protocol.changes import change_outcome
 from adapter.protocol.context import Context
 from adapter.protocol.days import Span, compare_days
+from adapter.protocol.judge import worded
 from adapter.protocol.measured import reading_outcome, repeated_outcome, share_outcome
 from adapter.protocol.occurrences import event_outcome, exposure_outcome
 from adapter.protocol.outcome import Outcome, conjunction, disjunction
@@ -105,10 +106,13 @@ def _age(test: Age, context: Context) -> Outcome:
         return Outcome(Truth.UNKNOWN, needs=needs)
     youngest, oldest = completed_years(birth.last, day.first), completed_years(birth.first, day.last)
     ages = Interval(Interval.exactly(youngest).low, Interval.exactly(oldest).high)
-    truth = all_of(ages.compare(comparison, _years(years)) for comparison, years in test.bounds)
+    truth = all_of(ages.compare(comparison, Fraction(years)) for comparison, years in test.bounds)
     said = context.subject_evidence("birthDate", birth.iso)
     shown = f"{youngest}" if youngest == oldest else f"{youngest} or {oldest}"
-    compared = " and ".join(f"{shown} y {word.replace('_', ' ')} {years} y" for word, years in test.bounds)
+    compared = " and ".join(
+        worded(f"{shown} y", word.replace("_", " "), f"{years} y", ages.compare(word, Fraction(years)))
+        for word, years in test.bounds
+    )
     evidence = (_compared(said, f"on {day}: {compared}"), *day.evidence)
     birthday = Span.of(birth).day == birth.first and any(
         _completes(birth.first, years, day) for _, years in test.bounds
@@ -122,10 +126,6 @@ def _completes(birth: date, years: int, day: Span) -> bool:
     if day.day is None:
         return False
     return completed_years(birth, day.day) == years == completed_years(birth, add_days(day.day, -1)) + 1
-
-
-def _years(years: int) -> Fraction:
-    return Fraction(years)
 
 
 def _sex(test: SexIs, context: Context) -> Outcome:
@@ -169,8 +169,8 @@ def _elapsed(test: Elapsed, context: Context) -> Outcome:
         if due.day is not None and due.day == until.day:
             flags.append("BOUNDARY")
     asked = " and ".join(f"{word.replace('_', ' ')} {duration}" for word, duration in test.bounds)
-    compared = f"{since} to {until}: {asked}"
     truth = all_of(truths)
+    compared = worded(f"{since} to {until}:", asked, "", truth).rstrip()
     evidence = tuple(_compared(item, compared) for item in (*since.evidence, *until.evidence))
     needs = (f"the exact date of {test.since.anchor.replace('_', ' ')}",) if truth is Truth.UNKNOWN else ()
     days = f"{(until.first - since.first).days} days" if since.day and until.day else ""
@@ -182,7 +182,7 @@ def _day(test: DayIs, context: Context) -> Outcome:
     if left is None or right is None:
         return Outcome(Truth.UNKNOWN, needs=context.missing(test.moment, test.other))
     truth = compare_days(left, test.relation, right)
-    compared = f"{left} {test.relation.replace('_', ' ')} {right}"
+    compared = worded(str(left), test.relation.replace("_", " "), str(right), truth)
     evidence = tuple(_compared(item, compared) for item in (*left.evidence, *right.evidence))
     needs = (f"the exact date of {test.moment.anchor.replace('_', ' ')}",) if truth is Truth.UNKNOWN else ()
     return Outcome(truth, evidence, left.flags + right.flags, needs)

@@ -73,12 +73,15 @@ class Context:
         return self._anchors[name]
 
     def frame(self, period: Period) -> Frame | None:
-        """The period with its ends; None if an anchor it needs is unknown. An open end is as-of."""
+        """The period with its ends; None if an anchor it needs is unknown.
+
+        An assessment sees nothing from after its day: an open or later end is the as-of day.
+        """
         start = self.resolve(period.start) if period.start else None
         end = self.resolve(period.end) if period.end else self.as_of
         if (period.start and start is None) or end is None:
             return None
-        return Frame(start, end)
+        return Frame(start, self.as_of if end.first > self.as_of.last else end)
 
     def missing(self, *moments: Moment | None) -> tuple[str, ...]:
         """What to ask for when one of these moments is not known."""

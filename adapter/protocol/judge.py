@@ -10,7 +10,17 @@ import msgspec
 from adapter.model.facts import Finding
 from adapter.model.kleene import Truth, all_of
 from adapter.model.quantity import Comparison, Interval, number_text, parse_number
-from adapter.model.rules import Amount, Answers, Bound, Bounds, Codes, DayTest, Exists, ReadingTest
+from adapter.model.rules import (
+    Amount,
+    Answers,
+    Bound,
+    Bounds,
+    Codes,
+    DayTest,
+    Exists,
+    MeasuredBy,
+    ReadingTest,
+)
 from adapter.protocol.context import Context
 from adapter.protocol.days import Span, compare_days
 from adapter.protocol.readings import collect, deciding
@@ -38,20 +48,33 @@ def judge(row: Finding, test: ReadingTest, context: Context) -> Judged:
             return _answer(row, answers)
         case Codes(codes=codes):
             given = row.value_code or row.answer or row.original
-            return Judged(Truth.of(given in codes), f"{given} in {', '.join(codes)}")
+            return Judged(Truth.of(given in codes), _answered(given, codes))
+        case MeasuredBy(methods=methods):
+            return Judged(Truth.of(row.method in methods), f"method {row.method or 'not stated'}")
         case DayTest(relation=relation, moment=moment):
             other = context.resolve(moment)
             if row.value_date is None or other is None:
                 return Judged(Truth.UNKNOWN, needs=context.missing(moment))
             truth = compare_days(Span.of(row.value_date), relation, other)
-            return Judged(truth, f"{row.value_date.iso} {relation.replace('_', ' ')} {other}")
+            compared = worded(row.value_date.iso, relation.replace("_", " "), str(other), truth)
+            return Judged(truth, compared)
         case Exists():
             return Judged(Truth.TRUE, "exists")
 
 
+def worded(left: str, relation: str, right: str, truth: Truth) -> str:
+    """``9 g/d > 8 g/d``, ``26 g/L not < 25 g/L``, ``>5 g/d > 8 g/d undecided``."""
+    word = f"not {relation}" if truth is Truth.FALSE else relation
+    return f"{left} {word} {right}{' undecided' if truth is Truth.UNKNOWN else ''}"
+
+
+def _answered(given: str, wanted: tuple[str, ...]) -> str:
+    return f"answer {given}" if given in wanted else f"answer {given}, not {' or '.join(wanted)}"
+
+
 def _answer(row: Finding, answers: tuple[str, ...]) -> Judged:
     """Equivocal and invalid answers say neither yes nor no, unless they are what is asked for."""
-    compared = f"{row.answer} in {', '.join(answers)}"
+    compared = _answered(row.answer, answers)
     if row.answer in answers:
         return Judged(Truth.TRUE, compared)
     if row.answer in ("equivocal", "invalid"):
@@ -85,10 +108,10 @@ def _bound(value: Interval, row: Finding, bound: Bound, context: Context) -> Jud
         return Judged(
             Truth.UNKNOWN, f"{value} {unit} {symbol} {bound.amount.text}", "", missing[:1], missing[1:]
         )
-    compared = f"{value} {unit} {symbol} {threshold} {unit}"
+    truth = compare_intervals(value, bound.comparison, threshold)
+    compared = worded(f"{value} {unit}", symbol, f"{threshold} {unit}", truth)
     if bound.amount.of:
         compared += f" ({bound.amount.text})"
-    truth = compare_intervals(value, bound.comparison, threshold)
     flags: tuple[str, ...] = ()
     if threshold.point is not None and value.touches(threshold.point) and value.contains(threshold.point):
         flags = ("BOUNDARY",)

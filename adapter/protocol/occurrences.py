@@ -53,16 +53,21 @@ def _events(test: EventTest, context: Context) -> list[Event]:
 
 
 def _event_fits(row: Event, test: EventTest, frame: Frame) -> Truth:
-    if row.excluded or row.use in ("SUPP", "NEVER") or row.presence == "refuted":
+    if row.excluded or row.use in ("SUPP", "NEVER"):
         return Truth.FALSE
-    if any(row.attribute(name) != value for name, value in test.having):
+    if any(value in row.attribute(name).split() for name, value in test.lacking):
         return Truth.FALSE
-    if any(row.attribute(name) == value for name, value in test.lacking):
-        return Truth.FALSE
+    described = all_of(_has(row, name, value) for name, value in test.having)
     present = Truth.of(row.presence in test.presence)
     if row.presence == "unconfirmed" and "unconfirmed" not in test.presence:
         present = Truth.UNKNOWN
-    return present & _event_timed(row, test, frame)
+    return all_of((present, described, _event_timed(row, test, frame)))
+
+
+def _has(row: Event, name: str, value: str) -> Truth:
+    """Whether an attribute says so; one that was not sent says nothing."""
+    said = row.attribute(name)
+    return Truth.of(value in said.split()) if said else Truth.UNKNOWN
 
 
 def _event_timed(row: Event, test: EventTest, frame: Frame) -> Truth:

@@ -16,7 +16,7 @@ from adapter.model.dates import PartialDate
 from adapter.model.decision import Evidence
 from adapter.model.facts import Finding
 from adapter.model.kleene import Truth
-from adapter.model.rules import Bounds, Codes, Exists, NotDuring, Period, ReadingTest, Selection
+from adapter.model.rules import Bounds, Codes, Exists, MeasuredBy, NotDuring, Period, ReadingTest, Selection
 from adapter.protocol.context import Context, finding_order
 from adapter.protocol.days import Frame, Span
 from adapter.protocol.occurrences import near_occurrence
@@ -122,7 +122,7 @@ def answering(pool: Pool, test: ReadingTest) -> tuple[Finding, ...]:
         return tuple(row for row in pool.valid if row.value is not None)
     if isinstance(test, Codes):
         return tuple(row for row in pool.valid if row.value_code or row.answer)
-    if isinstance(test, Exists):
+    if isinstance(test, Exists | MeasuredBy):
         return pool.valid
     return tuple(row for row in pool.valid if row.answer)
 

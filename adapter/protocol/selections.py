@@ -22,6 +22,7 @@ from adapter.model.rules import (
     Exists,
     ExposureTest,
     FirstKnown,
+    MeasuredBy,
     NotDuring,
     Period,
     Presence,
@@ -122,6 +123,9 @@ def read_reading_test(fields: dict[str, Tree], concepts: tuple[str, ...] | None,
     if "code" in fields:
         codes = tuple(item.text() for item in fields["code"].one_or_more())
         others.append(Codes(codes=codes, where=fields["code"].where))
+    if "measured_by" in fields:
+        methods = tuple(item.text() for item in fields["measured_by"].one_or_more())
+        others.append(MeasuredBy(methods=methods, where=fields["measured_by"].where))
     if "exists" in fields:
         fields["exists"].one_of(("true",), "value of exists")
         others.append(Exists(where=fields["exists"].where))

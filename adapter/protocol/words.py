@@ -21,7 +21,7 @@ Sex = Literal["male", "female"]
 COMPARISONS: tuple[Comparison, ...] = ("above", "at_least", "below", "at_most")
 DATE_RELATIONS: tuple[DateRelation, ...] = ("before", "on_or_before", "after", "on_or_after")
 ELAPSED: tuple[Elapse, ...] = ("more_than", "at_least", "less_than", "at_most")
-PRESENCES: tuple[Presence, ...] = ("present", "past", "unconfirmed")
+PRESENCES: tuple[Presence, ...] = ("present", "past", "unconfirmed", "refuted")
 TIMINGS: tuple[Timing, ...] = ("overlap", "onset", "end")
 EDGES: tuple[Edge, ...] = ("start", "end")
 SELECTORS: tuple[DrugSelector, ...] = ("drug", "role", "class")
@@ -29,7 +29,7 @@ SEXES: tuple[Sex, ...] = ("male", "female")
 KINDS: tuple[Literal["inclusion", "exclusion"], ...] = ("inclusion", "exclusion")
 LIMITS: tuple[Literal["upper_limit", "lower_limit"], ...] = ("upper_limit", "lower_limit")
 IF_NONE: tuple[Literal["absent", "unknown"], ...] = ("absent", "unknown")
-READING_TESTS = (*COMPARISONS, "between", "is", "code", "exists", "words")
+READING_TESTS = (*COMPARISONS, "between", "is", "code", "measured_by", "exists", "words")
 ANSWERS = ("positive", "weak_positive", "negative", "equivocal", "invalid")
 TAKES: tuple[Take, ...] = ("latest", "earliest", "highest", "lowest", "nearest", "every", "any")
 PERIOD = ("within", "from", "to")
@@ -91,7 +91,7 @@ PLACES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "event anchor": ("event", "take", "edge", "having"),
         "reading anchor": ("reading", *READING_TESTS),
         "reading": SELECTION,
-        "not_during": ("event", "exposure", "margin", "flag", *EVENT_FILTERS[:1]),
+        "not_during": ("event", "presence", "timing", "exposure", "systemic", "margin", "flag"),
         "criterion": (
             "id",
             "kind",
