@@ -1,0 +1,1 @@
+"""What the adapter itself remembers: the ledger of what was written, and its own FHIR resources."""

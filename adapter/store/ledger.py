@@ -1,0 +1,157 @@
+"""The ledger: what we meant to write, what we last wrote where, and a receipt for each write.
+
+An intent is stored before a request is sent and removed when its outcome is known. If the process dies or
+the answer is lost in between, the next run compares what the server holds with the intent and so can tell
+its own write from a person's. Receipts are only ever added. Everything is keyed by ``server`` (a base URL
+or ``file``), because one ledger may serve several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Self, TypeVar
+
+import msgspec
+from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, delete, insert, select
+
+from adapter.store.sqlite import open_database
+
+Row = TypeVar("Row", bound=msgspec.Struct)
+
+_TABLES = MetaData()
+_INTENT = Table(
+    "intent",
+    _TABLES,
+    Column("server", String, primary_key=True),
+    Column("reference", String, primary_key=True),
+    Column("status", String, nullable=False),
+    Column("content_sha256", String(64), nullable=False),
+    Column("fingerprint", String, nullable=False),
+    Column("at", String, nullable=False),
+)
+_WRITTEN = Table(
+    "written",
+    _TABLES,
+    Column("server", String, primary_key=True),
+    Column("reference", String, primary_key=True),
+    Column("version", String, nullable=False),
+    Column("status", String, nullable=False),
+    Column("content_sha256", String(64), nullable=False),
+    Column("fingerprint", String, nullable=False),
+    Column("at", String, nullable=False),
+)
+_RECEIPT = Table(
+    "receipt",
+    _TABLES,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("server", String, nullable=False),
+    Column("reference", String, nullable=False, index=True),
+    Column("version", String, nullable=False),
+    Column("subject", String, nullable=False, index=True),
+    Column("fingerprint", String, nullable=False),
+    Column("rung", String, nullable=False),
+    Column("at", String, nullable=False),
+)
+
+
+class Intent(msgspec.Struct, frozen=True):
+    """A write about to be sent: reference (``Type/id``), its status, a hash of its content."""
+
+    reference: str
+    status: str
+    content_sha256: str
+    fingerprint: str
+
+
+class Written(msgspec.Struct, frozen=True):
+    """The last state of one resource that we know we wrote ourselves."""
+
+    reference: str
+    version: str
+    status: str
+    content_sha256: str
+    fingerprint: str
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """One acknowledged write; ``rung`` names the way it went (``ResearchSubject``, ``file``)."""
+
+    reference: str
+    version: str
+    subject: str
+    fingerprint: str
+    rung: str
+    at: datetime
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """What a plan needs to know: last own writes and open intents, by reference."""
+
+    written: Mapping[str, Written] = {}
+    intents: Mapping[str, Intent] = {}
+
+
+class Ledger:
+    """The ledger of one server, in one SQLite file. Every method is one transaction."""
+
+    def __init__(self, path: Path, server: str) -> None:
+        self._engine = open_database(path, _TABLES)
+        self._server = server.rstrip("/")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._engine.dispose()
+
+    def recall(self) -> Memory:
+        with self._engine.connect() as at:
+            return Memory(
+                {row.reference: row for row in self._rows(at, _WRITTEN, Written)},
+                {row.reference: row for row in self._rows(at, _INTENT, Intent)},
+            )
+
+    def intend(self, intents: Iterable[Intent], at: datetime) -> None:
+        """Remember what is about to be sent, replacing older intents for the same resources."""
+        with self._engine.begin() as connection:
+            for intent in intents:
+                self._forget(connection, _INTENT, intent.reference)
+                connection.execute(insert(_INTENT).values(**self._fields(intent), at=at.isoformat()))
+
+    def acknowledge(self, written: Iterable[Written], receipts: Iterable[Receipt], at: datetime) -> None:
+        """Note what the server holds of ours now, add receipts, and close the intents, all at once."""
+        with self._engine.begin() as connection:
+            for row in written:
+                self._forget(connection, _WRITTEN, row.reference)
+                self._forget(connection, _INTENT, row.reference)
+                connection.execute(insert(_WRITTEN).values(**self._fields(row), at=at.isoformat()))
+            for receipt in receipts:
+                values = {**self._fields(receipt), "at": receipt.at.isoformat()}
+                connection.execute(insert(_RECEIPT).values(**values))
+
+    def abandon(self, references: Iterable[str]) -> None:
+        """Drop intents that the server definitely refused."""
+        with self._engine.begin() as connection:
+            for reference in references:
+                self._forget(connection, _INTENT, reference)
+
+    def receipts(self) -> tuple[Receipt, ...]:
+        """All receipts of this server, oldest first."""
+        with self._engine.connect() as connection:
+            query = select(_RECEIPT).where(_RECEIPT.c.server == self._server).order_by(_RECEIPT.c.number)
+            rows = connection.execute(query).mappings()
+            return tuple(msgspec.convert(dict(row), Receipt, strict=False) for row in rows)
+
+    def _rows(self, connection: Connection, table: Table, wanted: type[Row]) -> list[Row]:
+        query = select(table).where(table.c.server == self._server)
+        return [msgspec.convert(dict(row), wanted) for row in connection.execute(query).mappings()]
+
+    def _forget(self, connection: Connection, table: Table, reference: str) -> None:
+        connection.execute(
+            delete(table).where(table.c.server == self._server, table.c.reference == reference)
+        )
+
+    def _fields(self, row: msgspec.Struct) -> dict[str, object]:
+        return {"server": self._server, **msgspec.structs.asdict(row)}
