@@ -33,7 +33,8 @@ def change_outcome(test: Change, context: Context) -> Outcome:
             flags = found.flags if truth is found.truth else _troubles(ends)
             evidence = merge_evidence((found.evidence, shown))
             return Outcome(truth, evidence, flags, needs if truth is Truth.UNKNOWN else (), found.distance)
-    flags = ("EQUATION_MIX",) if first and last and not shared else _troubles(starts, ends)
+    mixed = first and last and not set(first) & set(last)
+    flags = ("EQUATION_MIX",) if mixed else _troubles(starts, ends)
     unpaired = [row for group in (*first.values(), *last.values()) for row in group]
     rows = tuple(evidence_of(row, "ignored", why="no partner in the same series") for row in unpaired)
     return Outcome(Truth.UNKNOWN, merge_evidence((rows, shown)), flags, needs)

@@ -78,9 +78,11 @@ def _event_timed(row: Event, test: EventTest, frame: Frame) -> Truth:
         return frame.holds(row.end) if row.end else Truth.UNKNOWN
     begin = row.start or row.recorded
     starts = Truth.TRUE
-    if frame.end is not None:
-        # a record without any date is about something known by now, so it starts before as-of
-        starts = compare_days(Span.of(begin), "on_or_before", frame.end) if begin else Truth.TRUE
+    if frame.end is not None and begin is not None:
+        starts = compare_days(Span.of(begin), "on_or_before", frame.end)
+        # what is on record by the as-of day has begun by then, though it may be dated only to the year
+        if starts is Truth.UNKNOWN and test.period.end is None:
+            starts = Truth.TRUE
     ends = Truth.TRUE
     if frame.start is not None and row.presence != "present":
         finish = row.end

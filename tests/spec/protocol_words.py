@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from datetime import date
 from fractions import Fraction
 from functools import cache
@@ -136,7 +137,7 @@ def egfr(value: str, on: str, method: str = "CKD-EPI 2009") -> Finding:
 
 def said(link: str, answer: str, on: str = "2019-06-03") -> Finding:
     """An answer of the study's questionnaire: a truth value, a choice, a date or a text."""
-    date_like = answer[:4].isdigit() and "-" in answer[3:6]
+    date_like = re.match(r"\d{4}(-|$)", answer) is not None
     return Finding(
         "p",
         "",
