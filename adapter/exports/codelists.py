@@ -60,8 +60,14 @@ class Units(msgspec.Struct, frozen=True):
 def load_codelists(path: Path) -> Codelists:
     """Read ``codelists.yaml``; raises :class:`adapter.errors.MappingError` with file and line."""
     content = read_located(path)
+    lists: dict[str, Codelist] = {}
+    for name, value in content.value.get("codelists", {}).items():
+        try:
+            lists[name] = msgspec.convert(value, Codelist)
+        except msgspec.ValidationError as fault:
+            raise content.error_at(fault, "codelists", name) from fault
     try:
-        return msgspec.convert(content.value, Codelists)
+        return msgspec.convert({**content.value, "codelists": lists}, Codelists)
     except msgspec.ValidationError as fault:
         raise content.error_at(fault) from fault
 

@@ -3,7 +3,8 @@
 Exported is whom the datasets of a trial are about: people who signed this study's consent, screen
 failures among them, and people enrolled in it. Someone who was only looked at, because a diagnosis made
 them a candidate, never leaves. A ResearchSubject proves enrolment only from a status that comes after
-consent: ``candidate``, ``eligible``, ``ineligible`` or ``screening`` are also written by pre-screening.
+consent: ``candidate``, ``eligible``, ``ineligible`` or ``screening`` are also written by pre-screening, and
+``withdrawn`` says that someone left before being registered. A consent counts if it names this study.
 
 After a withdrawal nothing later than its day is exported; withdrawn without a known day, nothing is.
 Sources: ICH E6(R2) 4.8; SDTMIG 3.4, DM assumption 1; FHIR R4 research-subject-status.
@@ -20,9 +21,7 @@ from adapter.exports.study import StudyConfig
 from adapter.model.dates import PartialDate
 from adapter.model.facts import Event, Facts, Finding
 
-ENROLLED = frozenset(
-    {"on-study", "on-study-intervention", "on-study-observation", "follow-up", "off-study", "withdrawn"}
-)
+ENROLLED = frozenset({"on-study", "on-study-intervention", "on-study-observation", "follow-up", "off-study"})
 FAILED = frozenset({"ineligible", "not-registered"})
 
 _Word = Literal["signed", "refused", "withdrawn"]
@@ -46,8 +45,9 @@ class _Statement(msgspec.Struct, frozen=True):
 
     @property
     def order(self) -> tuple[date, str]:
-        """Undated statements come first: anything dated is newer knowledge."""
-        return (self.when.first if self.when else date.min, self.word)
+        """An undated signature comes first and an undated "no" last: doubt keeps data in the hospital."""
+        undated = date.min if self.word == "signed" else date.max
+        return (self.when.first if self.when else undated, self.word)
 
 
 def standing(facts: Facts, study: StudyConfig) -> Standing:
@@ -72,27 +72,37 @@ def standing(facts: Facts, study: StudyConfig) -> Standing:
 
 
 def _is_enrolment(event: Event, study: StudyConfig) -> bool:
-    return (
-        event.category == "research-subject"
-        and not event.excluded
-        and study.means_this_study(event.attribute("study"))
-    )
+    return event.category == "research-subject" and not event.excluded and _names(event, study)
+
+
+def _names(event: Event, study: StudyConfig) -> bool:
+    """Whether study, its identifier or the policy of a consent names this study."""
+    words = " ".join(event.attribute(name) for name in ("study", "study_identifier", "policy")).split()
+    return any(study.means_this_study(word) for word in words)
 
 
 def _consents(facts: Facts, study: StudyConfig) -> list[_Statement]:
-    found: list[_Statement] = []
-    for event in facts.events:
-        named = event.attribute("study")
-        relevant = event.category == "consent" and event.concept == "research_consent" and not event.excluded
-        if not relevant or (named and not study.means_this_study(named)):
-            continue
-        if event.status == "active" and event.presence == "present":
-            found.append(_Statement("signed", event.start))
-        elif event.status == "inactive":
-            found += [_Statement("signed", event.start), _Statement("withdrawn", event.end or event.recorded)]
-        elif event.status == "rejected" or event.presence == "refuted":
-            found.append(_Statement("refused", event.start or event.recorded))
+    rows = [
+        event
+        for event in facts.events
+        if event.category == "consent" and not event.excluded and _names(event, study)
+    ]
+    permits = [row for row in rows if row.status == "active" and row.attribute("provision") != "deny"]
+    found = [_Statement("signed", row.start) for row in permits]
+    for row in rows:
+        if row.status == "inactive":
+            found += _ended(row, permits)
+        elif row.status == "rejected" or (row.status == "active" and row not in permits):
+            found.append(_Statement("refused", row.start))
     return found
+
+
+def _ended(row: Event, permits: list[Event]) -> list[_Statement]:
+    """Beside an earlier signature an inactive consent records the withdrawal; alone it was the signature."""
+    earlier = any(one.start and row.start and one.start.first <= row.start.first for one in permits)
+    if earlier:
+        return [_Statement("withdrawn", row.end or row.start)]
+    return [_Statement("signed", row.start), _Statement("withdrawn", row.end)]
 
 
 def _attested(facts: Facts, study: StudyConfig) -> list[_Statement]:

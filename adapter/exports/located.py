@@ -31,10 +31,10 @@ class Located(msgspec.Struct, frozen=True):
     def error(self, message: str, *path: str | int, fix: str = "") -> MappingError:
         return MappingError(message, where=self.where(*path), fix=fix)
 
-    def error_at(self, fault: msgspec.ValidationError) -> MappingError:
-        """The same complaint with the line that ``$.variables[3].core`` stands for."""
+    def error_at(self, fault: msgspec.ValidationError, *under: str | int) -> MappingError:
+        """The same complaint with the line that ``$.variables[3].core`` (below ``under``) stands for."""
         message, _, place = str(fault).partition(" - at `")
-        steps: list[str | int] = []
+        steps = [*under]
         for match in _STEP.finditer(place.rstrip("`")):
             if match["name"]:
                 steps.append(match["name"])

@@ -26,7 +26,7 @@ from adapter.exports.record import Fact, Record, Unmet, read
 from adapter.exports.results import has_result
 from adapter.exports.spec import DatasetSpec, Specs, TermVariant, Variable, load_specs
 from adapter.exports.study import StudyConfig
-from adapter.exports.subjects import NEVER_EXPORTED, Participant, participant
+from adapter.exports.subjects import Participant, participant
 from adapter.model.decision import Decision, Verdict
 from adapter.model.facts import Event, Facts, Finding, Intervention
 
@@ -230,7 +230,7 @@ def _history(event: Event, one: Participant) -> str | None:
     """Whether an event is medical history: "" yes, a reason why not, None for another kind of event."""
     if event.category != "diagnosis":
         return None
-    if event.excluded in NEVER_EXPORTED or event.use == "NEVER":
+    if event.excluded not in ("", "UNMAPPED") or event.use == "NEVER":
         return event.excluded or "NEVER_USE"
     if event.presence in ("unconfirmed", "refuted"):
         return event.presence.upper()
@@ -259,8 +259,9 @@ def _plain(spec: DatasetSpec, record: Record, variable: Variable) -> Cell:
     if variable.algorithm == "copy":
         return read(record, source["copy"])
     value = read(record, source["map"])
-    mapped = None if value is None else spec.tables[source["table"]].get(str(value))
-    return mapped if mapped is not None or "else" not in source else read(record, source["else"])
+    if value is None:
+        return read(record, source["else"]) if "else" in source else None
+    return spec.tables[source["table"]].get(str(value))
 
 
 def _distinct(records: list[Record]) -> list[Record]:

@@ -5,7 +5,7 @@ A variable is made by exactly one of five closed algorithms, named under ``from`
 ========================================  =====================================================
 ``{constant: LB}``                        the same for every row
 ``{copy: fact.start}``                    a field of person, fact, study, or ``term.X``
-``{map: fact.route, table: routes}``      a field through a table; no entry: ``else``, or none
+``{map: fact.route, table: routes}``      a field through a table; empty: ``else``, or none
 ``{derive: study_day, of: LBDTC}``        a named method with its parameters (:mod:`derive`)
 ``{sequence: [LBDTC, LBTESTCD]}``         1..n within the subject in that order
 ========================================  =====================================================
@@ -159,11 +159,11 @@ def _check_variable(
     problem = _source_problem(spec, variable)
     if problem:
         raise content.error(f"{variable.name}: {problem}", *at)
-    for term in _possible_terms(spec, variable):
+    for term, place in _possible_terms(spec, variable):
         if not _is_term(codelists, variable, term):
             raise content.error(
                 f"{variable.name}: {term!r} is not in {' or '.join(variable.codelist)}",
-                *at,
+                *(place or at),
                 fix="use the submission value; add it with its NCI code to codelists.yaml",
             )
 
@@ -215,14 +215,16 @@ def _unknown(given: set[str], allowed: set[str]) -> str:
     return f"unknown: {', '.join(sorted(extra))}" if extra else ""
 
 
-def _possible_terms(spec: DatasetSpec, variable: Variable) -> list[str]:
+def _possible_terms(spec: DatasetSpec, variable: Variable) -> list[tuple[str, tuple[str, ...]]]:
+    """The terms a specification itself puts into a variable, and where they stand if not at the variable."""
     if not variable.codelist:
         return []
     match variable.algorithm:
         case "constant":
-            return [str(variable.source["constant"])]
+            return [(str(variable.source["constant"]), ())]
         case "map":
-            return list(spec.tables[variable.source["table"]].values())
+            table = variable.source["table"]
+            return [(term, ("tables", table, word)) for word, term in spec.tables[table].items()]
         case _:
             return []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import TypeVar
 
 import msgspec
 
@@ -18,6 +19,9 @@ from adapter.model.facts import Event, Facts, Finding, Intervention, Subject
 NEVER_EXPORTED = frozenset(
     {"SUPERSEDED", "DUPLICATE", "ENTERED_IN_ERROR", "CANCELLED", "NEVER_USE", "WRONG_SUBJECT", "IN_PROGRESS"}
 )
+
+
+_Ended = TypeVar("_Ended", Event, Intervention)
 
 
 class Participant(msgspec.Struct, frozen=True):
@@ -44,10 +48,11 @@ def participant(
     subject = facts.subjects[0]
     withheld: dict[str, int] = {}
     kept = _until(facts, standing.until, withheld)
-    arm = study.arm(standing.enrolment.attribute("arm")) if standing.enrolment else None
+    arm = study.arm(standing.enrolment.attribute("assigned_arm")) if standing.enrolment else None
     drugs = frozenset(arm.drugs) if arm else study.study_drugs
     taken, other = _split_drugs(kept.interventions, drugs, standing)
-    exposures = constant_dose_intervals(taken)
+    ends_by = min(snapshot_day, standing.until or snapshot_day)
+    exposures = _known_by(constant_dose_intervals(taken), ends_by)
     enrolled_on = standing.enrolment.start if standing.enrolment else None
     person = Person(
         usubjid=usubjid,
@@ -63,10 +68,22 @@ def participant(
         arm_name=arm.name if arm else "",
         deceased=subject.deceased,
         death=_iso(subject.death),
-        last_contact=_last_contact(kept, snapshot_day),
     )
     person = _with_exposure(person, exposures, enrolled_on, study)
+    last_contact = _last_contact(kept, person.last_dose_day, ends_by)
+    person = msgspec.structs.replace(person, last_contact=last_contact)
     return Participant(person, kept, exposures, other, decision, withheld)
+
+
+def _known_by(exposures: tuple[Exposure, ...], day: date) -> tuple[Exposure, ...]:
+    """What had begun by the day; a supply that reaches beyond it has no known end yet."""
+
+    def clipped(one: Exposure) -> Exposure:
+        later = one.end and one.end[:10] > day.isoformat()[: len(one.end)]
+        return msgspec.structs.replace(one, end="") if later else one
+
+    begun = (one for one in exposures if one.start[:10] <= day.isoformat()[: len(one.start)])
+    return tuple(clipped(one) for one in begun)
 
 
 def _with_exposure(
@@ -96,18 +113,28 @@ def _split_drugs(
 
     The same drug before that day, or in someone not enrolled, is a concomitant medication.
     """
-    usable = [row for row in rows if row.excluded not in NEVER_EXPORTED]
+    usable = [row for row in rows if not row.excluded]
     enrolment = standing.enrolment
     begins = enrolment.start if enrolment and enrolment.start else standing.signed
     if enrolment is None or begins is None:
         return [], tuple(usable)
 
     def is_study_drug(row: Intervention) -> bool:
-        own = row.concept in drugs and not row.excluded and row.systemic is not False
+        own = row.concept in drugs and row.systemic is not False
         return own and row.start is not None and row.start.first >= begins.first
 
     taken = [row for row in usable if is_study_drug(row)]
     return taken, tuple(row for row in usable if not is_study_drug(row))
+
+
+def _clipped(row: _Ended, last_day: date) -> _Ended:
+    """The row without an end that may lie after the day."""
+    changes: dict[str, None] = {}
+    for name in ("end", "exposure_end"):
+        when = getattr(row, name, None)
+        if when is not None and when.last > last_day:
+            changes[name] = None
+    return msgspec.structs.replace(row, **changes) if changes else row
 
 
 def _until(facts: Facts, last_day: date | None, withheld: dict[str, int]) -> Facts:
@@ -124,8 +151,10 @@ def _until(facts: Facts, last_day: date | None, withheld: dict[str, int]) -> Fac
     return msgspec.structs.replace(
         facts,
         findings=tuple(row for row in facts.findings if early(row.when)),
-        events=tuple(row for row in facts.events if early(row.start or row.recorded)),
-        interventions=tuple(row for row in facts.interventions if early(row.start or row.recorded)),
+        events=tuple(_clipped(row, last_day) for row in facts.events if early(row.start or row.recorded)),
+        interventions=tuple(
+            _clipped(row, last_day) for row in facts.interventions if early(row.start or row.recorded)
+        ),
     )
 
 
@@ -141,9 +170,9 @@ def _ends(when: PartialDate) -> tuple[date, date]:
     return (when.first, when.last)
 
 
-def _last_contact(facts: Facts, snapshot_day: date) -> str:
-    """The last known day, not after the snapshot, on which anything was observed, done or happened."""
-    days: list[date] = []
+def _last_contact(facts: Facts, last_dose: date | None, until: date) -> str:
+    """The last known day, up to ``until``, on which anything was observed, taken, done or happened."""
+    days = [last_dose] if last_dose else []
     rows: list[Finding | Event | Intervention] = [*facts.findings, *facts.events, *facts.interventions]
     for row in rows:
         if row.excluded in NEVER_EXPORTED:
@@ -154,7 +183,7 @@ def _last_contact(facts: Facts, snapshot_day: date) -> str:
     death = facts.subjects[0].death
     if death is not None and death.day is not None:
         days = [day for day in days if day <= death.day] + [death.day]
-    known = [day for day in days if day <= snapshot_day]
+    known = [day for day in days if day <= until]
     return max(known).isoformat() if known else ""
 
 

@@ -1,4 +1,4 @@
-"""A small hospital in facts, built by hand, for the export tests: every text that must stay inside is a canary."""
+"""A small hospital in facts, built by hand: every text that must stay inside holds the word CANARY."""
 
 from __future__ import annotations
 
@@ -114,11 +114,13 @@ def maybe_number(text: str | None) -> Fraction | None:
     return None if text is None else Fraction(text)
 
 
-def consent(subject: str, day: str, status: str = "active", **more: Any) -> Event:
-    presence = "refuted" if status == "rejected" else "present"
+def consent(
+    subject: str, day: str, status: str = "active", policy: str = "NCT03864250", **more: Any
+) -> Event:
+    attributes = (("policy", policy), *more.pop("attributes", ()))
     return Event(
-        subject, "research_consent", Source(f"Consent/CANARY-{subject}-{day}"), "consent",
-        presence=presence, start=on(day), status=status, **more,
+        subject, "research_consent", Source(f"Consent/CANARY-{subject}-{day}-{status}"), "consent",
+        start=maybe(day), status=status, attributes=attributes, **more,
     )  # fmt: skip
 
 
@@ -128,7 +130,7 @@ def enrolment(
     return Event(
         subject, "research_subject", Source(f"ResearchSubject/CANARY-{subject}-{status}"), "research-subject",
         start=on(day), status=status,
-        attributes=(("arm", arm), ("study", f"ResearchStudy/{study_id}")),
+        attributes=(("assigned_arm", arm), ("study", f"ResearchStudy/{study_id}")),
     )  # fmt: skip
 
 
