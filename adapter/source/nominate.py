@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -54,7 +55,7 @@ def candidate_ids(read: Reader, query: CandidateQuery) -> Candidates:
 
 def hits(blocks: Blocks, needles: frozenset[str]) -> Iterator[tuple[str, int, bytes, Any]]:
     """(file, line number, line, decoded JSON or None) of each line that holds a needle in any string."""
-    search = _Patterns(needles)
+    search = _compiled(needles)
     for file, block in blocks:
         for start, end, certain in search.lines(block.data):
             line = block.data[start:end].strip()
@@ -99,6 +100,9 @@ class _Patterns:
     def in_strings(self, value: Any) -> bool:
         """Whether any string (or key) of a decoded resource holds a needle."""
         return any(needle in text for text in map(_ascii_lower, _strings(value)) for needle in self._needles)
+
+
+_compiled = lru_cache(maxsize=8)(_Patterns)
 
 
 class _Nominations:
@@ -158,13 +162,25 @@ def _join_patients(read: Reader, found: _Nominations) -> None:
             continue
         if _identifiers(resource.get("identifier")) & found.identifiers:
             found.ids.add(own)
-        for link in _list(resource.get("link")):
-            other = link.get("other") if isinstance(link, dict) else None
-            literal = other.get("reference") if isinstance(other, dict) else None
-            if isinstance(literal, str) and (match := _LITERAL.search(literal)):
-                linked[own].add(match[1])
-                linked[match[1]].add(own)
+        for other in linked_patients(resource):
+            linked[own].add(other)
+            linked[other].add(own)
     found.ids |= closure(found.ids, linked)
+
+
+def linked_patients(patient: dict[str, Any]) -> Iterator[str]:
+    """Ids of the records a Patient is linked to, whatever the type of the link."""
+    for link in _list(patient.get("link")):
+        other = link.get("other") if isinstance(link, dict) else None
+        literal = other.get("reference") if isinstance(other, dict) else None
+        if isinstance(literal, str) and (match := _LITERAL.search(literal)):
+            yield match[1]
+
+
+def holds(raw: bytes, needles: frozenset[str]) -> bool:
+    """Whether any string of one resource holds a needle, ASCII case aside."""
+    resource = _decoded(raw)
+    return resource is not None and _compiled(needles).in_strings(resource)
 
 
 def closure(ids: Iterable[str], linked: dict[str, set[str]]) -> set[str]:

@@ -1,0 +1,333 @@
+"""What to ask a FHIR server for one protocol, and what the answers cover.
+
+First candidates: resources that hold a code or text of the query, and subjects of the study. Then for each
+candidate every type the mappers read, one search per type and subject. A type that is refused, unsupported or
+not wholly read costs its coverage row, not the run: the row says why, and nothing is read as absent there.
+
+Over REST a code must be whole, so national extensions of an ICD-10 stem are found by text or not at all;
+where that matters, use a bulk export. Places kept: ``sync.py`` (``_lastUpdated``, history) and
+``dialects.py`` (servers that want a category, cap a search or break the glass).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from adapter.errors import SourceRefused, SourceUnavailable
+from adapter.model.candidates import CandidateQuery
+from adapter.model.coverage import Coverage
+from adapter.model.issue import Issue
+from adapter.source.client import Capabilities, FhirClient, Refusal, capabilities
+from adapter.source.landing import Landing, LandingWriter
+from adapter.source.ndjson import type_of
+from adapter.source.nominate import closure, holds, linked_patients, subjects_of
+from adapter.source.search import Entry, Found, search
+
+# R4 search parameters by which each type is found for one patient, in order of preference.
+BY_PATIENT: dict[str, tuple[str, ...]] = {
+    "AdverseEvent": ("subject",),
+    "AllergyIntolerance": ("patient",),
+    "Condition": ("patient", "subject"),
+    "Consent": ("patient",),
+    "DiagnosticReport": ("patient", "subject"),
+    "Encounter": ("patient", "subject"),
+    "MedicationAdministration": ("patient", "subject"),
+    "MedicationDispense": ("patient", "subject"),
+    "MedicationRequest": ("patient", "subject"),
+    "MedicationStatement": ("patient", "subject"),
+    "Observation": ("patient", "subject"),
+    "Procedure": ("patient", "subject"),
+    "QuestionnaireResponse": ("patient", "subject"),
+    "ResearchSubject": ("individual", "patient"),
+    "Specimen": ("patient", "subject"),
+}
+# R4 search parameters that hold the code by which a type nominates its subject.
+BY_CODE = {
+    "Condition": "code",
+    "DiagnosticReport": "code",
+    "Encounter": "reason-code",
+    "Observation": "code",
+    "Procedure": "code",
+}
+CODES_PER_SEARCH = 40
+UNANSWERED = 4  # searches in a row without an answer: then the server is down, not a type refused
+_JSON = msgspec.json.Decoder()
+
+Sink = Callable[[str, bytes], None]
+Progress = Callable[[int, int], None]
+
+
+class CrawlReport(msgspec.Struct):
+    """What a crawl found: candidates, coverage per type and subject, issues, resources given to the sink."""
+
+    candidates: tuple[str, ...] = ()
+    coverage: tuple[Coverage, ...] = ()
+    issues: tuple[Issue, ...] = ()
+    resources: int = 0
+    requests: int = 0
+
+
+async def crawl(
+    client: FhirClient,
+    query: CandidateQuery,
+    sink: Sink,
+    *,
+    patients: Iterable[str] = (),
+    concurrency: int = 4,
+    progress: Progress = lambda done, of: None,
+) -> CrawlReport:
+    """Fetch everything about every candidate of the query, and about ``patients`` named beforehand.
+
+    ``sink(resource_type, raw)`` receives each resource once, bytes as received, in an order that does not
+    depend on timing. ``progress(done, of)`` counts subjects. Raises SourceUnavailable or SourceUntrustworthy
+    when the server as a whole cannot be used; a refusal of one type does not stop the crawl.
+    """
+    crawler = _Crawler(client, await capabilities(client), sink, asyncio.Semaphore(concurrency))
+    found = set(patients) | await crawler.candidates(query)
+    groups = await crawler.patients(found)
+    names = sorted(groups)
+    for start in range(0, len(names), concurrency):
+        batch = names[start : start + concurrency]
+        for charts in await asyncio.gather(*(crawler.chart(name) for name in batch)):
+            crawler.hand_over(charts)
+        progress(min(start + concurrency, len(names)), len(names))
+    await crawler.medications()
+    return CrawlReport(
+        candidates=tuple(names),
+        coverage=tuple(_joined(crawler.coverage, groups)),
+        issues=tuple(sorted(crawler.issues, key=lambda one: (one.subject, one.resource_type, one.reference))),
+        resources=crawler.resources,
+        requests=client.requests,
+    )
+
+
+async def land_server(
+    client: FhirClient,
+    query: CandidateQuery,
+    target: Path,
+    *,
+    now: datetime,
+    patients: Iterable[str] = (),
+    concurrency: int = 4,
+    progress: Progress = lambda done, of: None,
+) -> tuple[Landing, CrawlReport]:
+    """Crawl one server into a landing at ``target``; a crawl that fails leaves an older landing as it was."""
+    with LandingWriter(target) as writer:
+        report = await crawl(
+            client, query, writer.write, patients=patients, concurrency=concurrency, progress=progress
+        )
+        asked = {
+            "kind": "rest",
+            "server": str(client.base),
+            "codes": ",".join(sorted(query.codes)),
+            "texts": ",".join(sorted(query.texts)),
+            "studies": ",".join(sorted(query.studies)),
+        }
+        landing = writer.finish(now=now, asked=asked, coverage=report.coverage, issues=report.issues)
+        return landing, report
+
+
+class _Crawler:
+    def __init__(
+        self, client: FhirClient, can: Capabilities, sink: Sink, turnstile: asyncio.Semaphore
+    ) -> None:
+        self._client = client
+        self._can = can
+        self._sink = sink
+        self._turnstile = turnstile
+        self._handed: set[tuple[str, str, str]] = set()
+        self._wanted_medications: set[str] = set()
+        self._unanswered = 0
+        self.coverage: list[Coverage] = []
+        self.issues: list[Issue] = []
+        self.resources = 0
+
+    async def candidates(self, query: CandidateQuery) -> set[str]:
+        """Patient ids nominated by code, by text and by study."""
+        needles = query.codes | query.texts
+        asked: list[tuple[str, str, str]] = []
+        codes = sorted(query.codes)
+        batches = [codes[at : at + CODES_PER_SEARCH] for at in range(0, len(codes), CODES_PER_SEARCH)]
+        for kind in sorted(query.resource_types & BY_CODE.keys()):
+            if not self._can.has(kind) or not self._can.searches(kind, BY_CODE[kind]):
+                continue
+            asked += [(kind, BY_CODE[kind], ",".join(batch)) for batch in batches]
+            asked += [(kind, f"{BY_CODE[kind]}:text", text) for text in sorted(query.texts)]
+        found: set[str] = set()
+        for kind, name, value in asked:
+            for entry in await self._nominations(kind, name, value):
+                if holds(entry.raw, needles):
+                    found |= self._subjects(entry)
+        return found | await self._enrolled(query.studies)
+
+    async def patients(self, found: set[str]) -> dict[str, frozenset[str]]:
+        """Read the candidates and every record linked to one; maps each id to the ids of its person."""
+        links: defaultdict[str, set[str]] = defaultdict(set)
+        waiting, seen = sorted(found), set(found)
+        while waiting:
+            name = waiting.pop()
+            entries, reason = await self._records_of(name)
+            self.coverage.append(Coverage("Patient", not reason, name, reason=reason or "read"))
+            self.hand_over([entry for entry in entries if entry.id == name])
+            for entry in entries:
+                for other in linked_patients(_JSON.decode(entry.raw)):
+                    links[entry.id].add(other)
+                    links[other].add(entry.id)
+            for other in sorted(links[name] - seen):
+                seen.add(other)
+                waiting.append(other)
+        return {name: frozenset(closure([name], links)) for name in seen}
+
+    async def chart(self, patient: str) -> list[Entry]:
+        """Everything the plan asks for about one patient; notes coverage as it goes."""
+        entries: list[Entry] = []
+        for kind, parameters in BY_PATIENT.items():
+            found, reason = await self._of_patient(kind, parameters, patient)
+            self.coverage.append(Coverage(kind, not reason, patient, reason=reason or "searched"))
+            entries += found
+        return entries
+
+    def hand_over(self, entries: Iterable[Entry]) -> None:
+        """Give each resource to the sink once, and remember medications named but not yet seen."""
+        for entry in entries:
+            key = (entry.resource_type, entry.id, entry.version)
+            if key in self._handed:
+                continue
+            self._handed.add(key)
+            self._sink(entry.resource_type, entry.raw)
+            self.resources += 1
+            if entry.resource_type.startswith("Medication") and b"Reference" in entry.raw:
+                self._wanted_medications |= set(_medications(_JSON.decode(entry.raw)))
+
+    async def medications(self) -> None:
+        """Read Medications that were referred to and not included; foreign references are not followed."""
+        have = {name for kind, name, _ in self._handed if kind == "Medication"}
+        for name in sorted(self._wanted_medications - have):
+            try:
+                self.hand_over([await self._read("Medication", name)])
+            except SourceRefused as refusal:
+                self._issue("REFERENCE_UNREAD", "Medication", f"Medication/{name}", _reason(refusal))
+
+    async def _nominations(self, kind: str, name: str, value: str) -> list[Entry]:
+        try:
+            found = await self._search(kind, {name: value})
+        except SourceRefused as refusal:
+            code = "CANDIDATE_SEARCH_LIMITED" if name.endswith(":text") else "CANDIDATE_SEARCH_REFUSED"
+            self._issue(code, kind, f"{kind} by {name}", _reason(refusal))
+            return []
+        return found.entries
+
+    async def _enrolled(self, studies: frozenset[str]) -> set[str]:
+        found: set[str] = set()
+        if not studies or not self._can.has("ResearchSubject"):
+            return found
+        for study in await self._nominations("ResearchStudy", "identifier", ",".join(sorted(studies))):
+            if not holds(study.raw, studies):
+                continue
+            self.hand_over([study])
+            reference = f"ResearchStudy/{study.id}"
+            for entry in await self._nominations("ResearchSubject", "study", reference):
+                if holds(entry.raw, frozenset({reference})):
+                    found |= self._subjects(entry)
+        return found
+
+    def _subjects(self, entry: Entry) -> set[str]:
+        ids, _ = subjects_of(_JSON.decode(entry.raw))
+        if not ids:
+            self._issue(
+                "CANDIDATE_WITHOUT_SUBJECT",
+                entry.resource_type,
+                f"{entry.resource_type}/{entry.id}",
+                "no literal reference to a patient",
+            )
+        return ids
+
+    async def _records_of(self, name: str) -> tuple[list[Entry], str]:
+        """The Patient record and those that link to it; why not, if it cannot be read."""
+        try:
+            entries = [await self._read("Patient", name)]
+        except SourceRefused as fault:
+            self._issue("PATIENT_UNREAD", "Patient", f"Patient/{name}", _reason(fault), name)
+            return [], _reason(fault)
+        if self._can.searches("Patient", "link"):
+            try:
+                entries += (await self._search("Patient", {"link": f"Patient/{name}"})).entries
+            except SourceRefused:
+                return entries, ""
+        return entries, ""
+
+    async def _of_patient(
+        self, kind: str, parameters: tuple[str, ...], patient: str
+    ) -> tuple[list[Entry], str]:
+        if not self._can.has(kind):
+            return [], "the server does not have this type"
+        name = next((one for one in parameters if self._can.searches(kind, one)), parameters[0])
+        params = {name: f"Patient/{patient}"}
+        if self._can.includes(kind, f"{kind}:medication"):
+            params["_include"] = f"{kind}:medication"
+        try:
+            found = await self._search(kind, params, patient)
+        except (SourceRefused, SourceUnavailable) as fault:
+            self._issue("TYPE_UNREAD", kind, f"{kind} search", _reason(fault), patient)
+            self._unanswered += isinstance(fault, SourceUnavailable)
+            if self._unanswered >= UNANSWERED:
+                raise
+            return [], _reason(fault)
+        return found.entries, found.reason
+
+    async def _search(self, kind: str, params: dict[str, str], patient: str = "") -> Found:
+        """One search in its turn; with ``patient``, only what is that patient's."""
+        async with self._turnstile:
+            found = await search(
+                self._client,
+                kind,
+                params,
+                belongs=lambda raw: not patient or patient in subjects_of(_JSON.decode(raw))[0],
+            )
+        self._unanswered = 0
+        self.issues += [msgspec.structs.replace(issue, subject=patient) for issue in found.issues]
+        return found
+
+    async def _read(self, kind: str, name: str) -> Entry:
+        where = f"{kind} read"
+        async with self._turnstile:
+            raw = bytes(await self._client.get(self._client.url(f"{kind}/{name}"), msgspec.Raw, where=where))
+        if type_of(raw) != kind:
+            raise Refusal(200, where, f"{type_of(raw) or 'something'} instead of a {kind}")
+        return Entry(raw, kind, name, "", where)
+
+    def _issue(self, code: str, kind: str, reference: str, detail: str, subject: str = "") -> None:
+        self.issues.append(Issue(code, "warning", kind, reference, detail=detail, subject=subject))
+
+
+def _reason(fault: SourceRefused | SourceUnavailable) -> str:
+    return fault.reason if isinstance(fault, Refusal) else fault.message
+
+
+def _medications(resource: dict[str, Any]) -> Iterator[str]:
+    reference = resource.get("medicationReference")
+    literal = reference.get("reference") if isinstance(reference, dict) else None
+    if isinstance(literal, str) and literal.startswith("Medication/"):
+        yield literal.split("/")[1]
+
+
+def _joined(rows: list[Coverage], groups: dict[str, frozenset[str]]) -> Iterator[Coverage]:
+    """A person's records are one: what is incomplete for one of them is incomplete for all."""
+    broken = {(row.resource_type, row.subject): row.reason for row in rows if not row.complete}
+    for row in sorted(rows, key=lambda row: (row.resource_type, row.subject)):
+        reasons = sorted(
+            broken[row.resource_type, name]
+            for name in groups.get(row.subject, frozenset({row.subject}))
+            if (row.resource_type, name) in broken
+        )
+        if row.complete and reasons:
+            yield msgspec.structs.replace(row, complete=False, reason=f"a merged record: {reasons[0]}")
+        else:
+            yield row
