@@ -14,7 +14,18 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 import msgspec
-from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, delete, insert, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    RowMapping,
+    String,
+    Table,
+    delete,
+    insert,
+    select,
+)
 
 from adapter.store.sqlite import open_database
 
@@ -142,11 +153,11 @@ class Ledger:
         with self._engine.connect() as connection:
             query = select(_RECEIPT).where(_RECEIPT.c.server == self._server).order_by(_RECEIPT.c.number)
             rows = connection.execute(query).mappings()
-            return tuple(msgspec.convert(dict(row), Receipt, strict=False) for row in rows)
+            return tuple(msgspec.convert(_named(row), Receipt) for row in rows)
 
     def _rows(self, connection: Connection, table: Table, wanted: type[Row]) -> list[Row]:
         query = select(table).where(table.c.server == self._server)
-        return [msgspec.convert(dict(row), wanted) for row in connection.execute(query).mappings()]
+        return [msgspec.convert(_named(row), wanted) for row in connection.execute(query).mappings()]
 
     def _forget(self, connection: Connection, table: Table, reference: str) -> None:
         connection.execute(
@@ -155,3 +166,8 @@ class Ledger:
 
     def _fields(self, row: msgspec.Struct) -> dict[str, object]:
         return {"server": self._server, **msgspec.structs.asdict(row)}
+
+
+def _named(row: RowMapping) -> dict[str, object]:
+    """Column names as plain strings; SQLAlchemy's own are a subclass that msgspec does not take."""
+    return {str(name): value for name, value in row.items()}
