@@ -14,7 +14,8 @@ from typing import Literal
 import msgspec
 
 from adapter.model.decision import Kind, Verdict
-from adapter.model.rules import AnchorRule, Condition, Node, Period, Selection, Silence
+from adapter.model.nodes import Node, Period
+from adapter.model.rules import AnchorRule, Condition, Selection, Silence
 
 
 class Line(Node, frozen=True, kw_only=True):

@@ -1,19 +1,17 @@
 """The parts of a protocol rule as meaning: times, values, selections of readings, conditions.
 
 Everything is frozen, every number is an exact Fraction in the canonical unit of its concept, and
-``where`` (``file:line:column``) never takes part in meaning: use :func:`same_meaning` to compare.
-The words that produce these nodes are explained in ``docs/protocol-vocabulary.md``.
+``where`` (``file:line:column``) never takes part in meaning. The words that produce these nodes are
+explained in ``docs/protocol-vocabulary.md``.
 """
 
 from __future__ import annotations
 
-from datetime import date
 from fractions import Fraction
-from typing import Any, Literal, TypeAlias
-
-import msgspec
+from typing import ClassVar, Literal, TypeAlias
 
 from adapter.model.decision import Verdict
+from adapter.model.nodes import Duration, Moment, Node, Period
 from adapter.model.quantity import Comparison
 
 Presence = Literal["present", "past", "unconfirmed", "refuted"]
@@ -21,47 +19,6 @@ Take = Literal["latest", "earliest", "highest", "lowest", "nearest", "every", "a
 DateRelation = Literal["before", "on_or_before", "after", "on_or_after"]
 DrugSelector = Literal["drug", "role", "class"]
 Silence = Literal["unknown", "absent_if_covered"]
-
-
-class Node(msgspec.Struct, frozen=True, kw_only=True):
-    """Anything a protocol file says; ``where`` is its place in that file."""
-
-    where: str = ""
-
-
-# --- times ------------------------------------------------------------------------------------------
-
-
-class Moment(Node, frozen=True, kw_only=True):
-    """A day: an anchor or a fixed date, moved by whole days or calendar months (``biopsy - 30 days``)."""
-
-    anchor: str = ""
-    day: date | None = None
-    shift: int = 0
-    unit: Literal["days", "months"] = "days"
-
-    def __str__(self) -> str:
-        base = self.anchor or str(self.day)
-        if not self.shift:
-            return base
-        return f"{base} {'+' if self.shift > 0 else '-'} {abs(self.shift)} {self.unit}"
-
-
-class Period(Node, frozen=True, kw_only=True):
-    """Days from ``start`` to ``end``, both included; an absent start is unbounded, an absent end is as-of."""
-
-    start: Moment | None = None
-    end: Moment | None = None
-
-
-class Duration(Node, frozen=True, kw_only=True):
-    """A number of days or calendar months (a year is 12 months)."""
-
-    count: int
-    unit: Literal["days", "months"] = "days"
-
-    def __str__(self) -> str:
-        return f"{self.count} {self.unit}"
 
 
 class AsOf(Node, frozen=True, kw_only=True):
@@ -123,6 +80,7 @@ AnchorRule: TypeAlias = (
 class Amount(Node, frozen=True, kw_only=True):
     """A threshold: a number in the canonical ``unit``, or ``value`` times a limit or a named reading."""
 
+    unsaid: ClassVar[tuple[str, ...]] = ("where", "text")
     value: Fraction
     unit: str = ""
     of: Literal["", "upper_limit", "lower_limit", "reading"] = ""
@@ -188,14 +146,17 @@ class NotDuring(Node, frozen=True, kw_only=True):
 
 
 class Selection(Node, frozen=True, kw_only=True):
-    """Which readings of which concepts are looked at, and which of them decides."""
+    """Which readings of which concepts are looked at, and which of them decides.
+
+    ``name`` is its name under ``readings:``, if it has one.
+    """
 
     concepts: tuple[str, ...]
     label: str = ""
+    name: str = ""
     take: Take = "latest"
     near: Moment | None = None
     period: Period = Period()
-    window: str = ""
     methods: tuple[str, ...] = ()
     not_during: tuple[NotDuring, ...] = ()
     support: tuple[str, ...] = ()
@@ -230,11 +191,10 @@ class CriterionIs(Node, frozen=True, kw_only=True):
 
 
 class ReadingIs(Node, frozen=True, kw_only=True):
-    """A selected reading passes a test. ``reading`` names a shared selection, else it is inline."""
+    """A selected reading passes a test."""
 
     selection: Selection
     test: ReadingTest
-    reading: str = ""
 
 
 class Attested(Node, frozen=True, kw_only=True):
@@ -360,21 +320,3 @@ Condition: TypeAlias = (
     | EventTest
     | ExposureTest
 )
-
-
-def meaning(node: Any) -> Any:
-    """The node as plain data without places and source texts, for comparing two of them."""
-    if isinstance(node, msgspec.Struct):
-        skipped = ("where", "text") if isinstance(node, Amount) else ("where",)
-        fields = {
-            name: meaning(getattr(node, name)) for name in node.__struct_fields__ if name not in skipped
-        }
-        return (type(node).__name__, tuple(sorted(fields.items(), key=lambda pair: pair[0])))
-    if isinstance(node, tuple):
-        return tuple(meaning(part) for part in node)
-    return node
-
-
-def same_meaning(left: Any, right: Any) -> bool:
-    """Whether two nodes say the same, wherever they are written."""
-    return bool(meaning(left) == meaning(right))

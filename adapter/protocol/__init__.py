@@ -1,6 +1,7 @@
 """Protocols as data: load them, check them, evaluate them against one subject's facts."""
 
+from adapter.protocol.check import Remark, check
 from adapter.protocol.evaluate import evaluate
 from adapter.protocol.load import load
 
-__all__ = ["evaluate", "load"]
+__all__ = ["Remark", "check", "evaluate", "load"]

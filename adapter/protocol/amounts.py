@@ -11,9 +11,10 @@ from datetime import date
 from fractions import Fraction
 from typing import Literal
 
+from adapter.model.nodes import Duration, Moment, Period
 from adapter.model.protocol import Vocabulary
 from adapter.model.quantity import parse_number
-from adapter.model.rules import Amount, Duration, Moment, Period, Selection
+from adapter.model.rules import Amount, Selection
 from adapter.protocol import words
 from adapter.protocol.tree import Mistakes, Tree
 

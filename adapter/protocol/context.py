@@ -8,8 +8,9 @@ from datetime import date, tzinfo
 from adapter.model.dates import on_day
 from adapter.model.decision import CriterionResult, Evidence
 from adapter.model.facts import Event, Facts, Finding, Intervention, Subject
+from adapter.model.nodes import Moment, Period
 from adapter.model.protocol import Criterion, Protocol
-from adapter.model.rules import AnchorRule, Moment, Period, Selection
+from adapter.model.rules import AnchorRule, Selection
 from adapter.protocol.days import Frame, Span
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from adapter.model.decision import Verdict
+from adapter.model.nodes import Duration
 from adapter.model.quantity import Comparison
 from adapter.model.rules import (
     Age,
@@ -17,7 +18,6 @@ from adapter.model.rules import (
     CriterionIs,
     DayIs,
     Deceased,
-    Duration,
     Elapsed,
     Implies,
     Not,
@@ -122,7 +122,7 @@ def _named_selection(tree: Tree, scope: Scope) -> Selection:
 def _reading(fields: Fields, tree: Tree, scope: Scope) -> Condition:
     selection = _named_selection(fields["reading"], scope)
     test = read_reading_test(fields, selection.concepts[:1], scope)
-    return ReadingIs(selection=selection, test=test, reading=fields["reading"].text(), where=tree.where)
+    return ReadingIs(selection=selection, test=test, where=tree.where)
 
 
 def _attested(fields: Fields, tree: Tree, scope: Scope) -> Condition:

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
+
 from adapter.model.decision import Verdict
+from adapter.model.nodes import Period
 from adapter.model.protocol import (
     Arm,
     Candidates,
@@ -22,12 +25,13 @@ from adapter.model.protocol import (
     Study,
     Vocabulary,
 )
-from adapter.model.rules import AnchorRule, Not, Period, Selection
+from adapter.model.rules import AnchorRule, Not, Selection
 from adapter.protocol import words
 from adapter.protocol.amounts import Scope
+from adapter.protocol.check import check_structure
 from adapter.protocol.grammar import read_condition
 from adapter.protocol.selections import read_anchor, read_concepts, read_period, read_selection
-from adapter.protocol.tree import Tree, read_tree
+from adapter.protocol.tree import Mistake, Tree, read_tree
 
 FILE_NAME = "protocol.yaml"
 
@@ -40,6 +44,9 @@ def load(folder: Path, vocabulary: Vocabulary) -> Protocol:
         protocol = _read_protocol(read_tree(folder / FILE_NAME), scope)
     scope.mistakes.raise_if_any()
     assert protocol is not None  # noqa: S101 - either a mistake was raised or it was read
+    for remark in check_structure(protocol):
+        scope.mistakes.found.append(Mistake(remark.message, remark.where, remark.fix))
+    scope.mistakes.raise_if_any()
     return protocol
 
 
@@ -52,7 +59,11 @@ def _read_protocol(tree: Tree, scope: Scope) -> Protocol:
     windows = tuple(_read_named(fields.get("windows"), _window, scope))
     scope.windows = {named.name: named.rule for named in windows if isinstance(named.rule, Period)}
     readings = tuple(_read_named(fields.get("readings"), _selection, scope))
-    scope.readings = {named.name: named.rule for named in readings if isinstance(named.rule, Selection)}
+    scope.readings = {
+        named.name: msgspec.structs.replace(named.rule, name=named.name)
+        for named in readings
+        if isinstance(named.rule, Selection)
+    }
     anchors = tuple(_read_named(fields.get("anchors"), read_anchor, scope))
     criteria = tuple(_read_criteria(fields["criteria"], scope, ""))
     title, title_zh = _read_text(fields["title"])
@@ -80,8 +91,7 @@ def _names(tree: Tree | None) -> tuple[str, ...]:
 
 
 def _window(tree: Tree, scope: Scope) -> Period:
-    period, _ = read_period(tree.fields(words.PLACES["window"]), scope)
-    return period
+    return read_period(tree.fields(words.PLACES["window"]), scope)
 
 
 def _selection(tree: Tree, scope: Scope) -> Selection:
@@ -130,7 +140,7 @@ def _read_candidates(tree: Tree, scope: Scope) -> Candidates:
     fields = tree.fields(words.PLACES["candidates"])
     drugs = fields["drugs"].one_or_more() if "drugs" in fields else []
     return Candidates(
-        events=read_concepts(fields["events"], "event", scope, narrower=True) if "events" in fields else (),
+        events=read_concepts(fields["events"], "event", scope) if "events" in fields else (),
         findings=read_concepts(fields["findings"], "finding", scope) if "findings" in fields else (),
         drugs=tuple(item.one_of(tuple(scope.vocabulary.drugs), "drug") for item in drugs),
         where=tree.where,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
+from adapter.model.nodes import Period
 from adapter.model.quantity import Comparison
 from adapter.model.rules import (
     AnchorDay,
@@ -24,7 +27,6 @@ from adapter.model.rules import (
     FirstKnown,
     MeasuredBy,
     NotDuring,
-    Period,
     Presence,
     ReadingDay,
     ReadingTest,
@@ -49,17 +51,17 @@ _CATEGORY_TYPES = {
 }
 
 
-def read_period(fields: dict[str, Tree], scope: Scope) -> tuple[Period, str]:
-    """``within: <window>`` or ``from:``/``to:``; returns the period and the window's name or ""."""
+def read_period(fields: dict[str, Tree], scope: Scope) -> Period:
+    """``within: <window>`` or ``from:``/``to:``."""
     if "within" in fields:
         if "from" in fields or "to" in fields:
             raise fields["within"].mistake("within: and from:/to: exclude each other")
         name = fields["within"].one_of(scope.window_names, "window")
-        return scope.windows.get(name, Period()), name
+        return msgspec.structs.replace(scope.windows.get(name, Period()), window=name)
     return Period(
         start=read_moment(fields["from"], scope) if "from" in fields else None,
         end=read_moment(fields["to"], scope) if "to" in fields else None,
-    ), ""
+    )
 
 
 def read_concepts(tree: Tree, kind: str, scope: Scope, narrower: bool = False) -> tuple[str, ...]:
@@ -78,7 +80,6 @@ def read_selection(fields: dict[str, Tree], where: str, scope: Scope) -> Selecti
     take = fields["take"].one_of(words.TAKES, "selection") if "take" in fields else "latest"
     if (take == "nearest") != ("near" in fields):
         raise fields["finding"].mistake("take: nearest and near: <moment> belong together")
-    period, window = read_period(fields, scope)
     support = [name for concept in concepts for name in scope.vocabulary.concepts[concept].support]
     if "support" in fields:
         support += read_concepts(fields["support"], "finding", scope)
@@ -90,8 +91,7 @@ def read_selection(fields: dict[str, Tree], where: str, scope: Scope) -> Selecti
         label=" or ".join(scope.vocabulary.concepts[concept].label or concept for concept in concepts),
         take=take,
         near=read_moment(fields["near"], scope) if "near" in fields else None,
-        period=period,
-        window=window,
+        period=read_period(fields, scope),
         methods=tuple(item.text() for item in fields["method"].one_or_more()) if "method" in fields else (),
         not_during=tuple(_read_guard(item, scope) for item in guards),
         support=tuple(dict.fromkeys(support)),
@@ -186,12 +186,11 @@ def read_event(fields: dict[str, Tree], where: str, scope: Scope) -> EventTest:
         types = {_CATEGORY_TYPES[category]}
     covered = len(infos) == len(concepts) and all(info.silence == "absent_if_covered" for info in infos)
     presence = _read_presence(fields["presence"]) if "presence" in fields else ("present",)
-    period, _ = read_period(fields, scope)
     return EventTest(
         concepts=concepts,
         label=" or ".join(_label(name, scope) for name in named),
         presence=presence,
-        period=period,
+        period=read_period(fields, scope),
         timing=fields["timing"].one_of(words.TIMINGS, "timing") if "timing" in fields else "overlap",
         category=category,
         having=_read_attributes(fields, "having"),
@@ -238,7 +237,6 @@ def read_exposure(fields: dict[str, Tree], where: str, scope: Scope) -> Exposure
     names = tuple(item.one_of(known, by) for item in tree.one_or_more())
     others = fields["other_than"].one_or_more() if "other_than" in fields else []
     covered = by == "drug" and all(drugs[name].silence == "absent_if_covered" for name in names)
-    period, _ = read_period(fields, scope)
     kinds = fields["kind"].one_or_more() if "kind" in fields else []
     label = " or ".join((drugs[name].label or name) if by == "drug" else name for name in names)
     return ExposureTest(
@@ -246,7 +244,7 @@ def read_exposure(fields: dict[str, Tree], where: str, scope: Scope) -> Exposure
         names=names,
         label=label if by == "drug" else f"drug of {by} {label}",
         other_than=tuple(item.one_of(tuple(drugs), "drug") for item in others),
-        period=period,
+        period=read_period(fields, scope),
         systemic=fields["systemic"].yes_or_no() if "systemic" in fields else False,
         kinds=tuple(item.one_of(words.PLACES["kind"], "kind of record") for item in kinds),
         single_day=fields["single_day"].yes_or_no() if "single_day" in fields else False,
