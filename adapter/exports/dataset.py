@@ -86,13 +86,13 @@ def check(dataset: Dataset) -> None:
             check_cell(cell)
 
 
-def sort_key(cell: Cell) -> tuple[int, Fraction, str]:
+def sort_key(cell: Cell) -> tuple[int, Fraction | int, str]:
     """A total order for cells of one column: missing first, then numbers, then text."""
     if cell is None or cell == "":
-        return (0, Fraction(0), "")
+        return (0, 0, "")
     if isinstance(cell, str):
-        return (2, Fraction(0), cell)
-    return (1, Fraction(cell), "")
+        return (2, 0, cell)
+    return (1, cell if isinstance(cell, int) else Fraction(cell), "")
 
 
 def sorted_rows(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[Row, ...]:
@@ -113,7 +113,7 @@ def _cell_check(dataset: str, column: Column) -> Callable[[Cell], None]:
     def numeric(cell: Cell) -> None:
         if isinstance(cell, str | bool):
             raise _refusal(place, "text in a numeric variable")
-        if column.kind == "integer" and cell is not None and Fraction(cell).denominator != 1:
+        if column.kind == "integer" and not (cell is None or isinstance(cell, int) or cell == int(cell)):
             raise _refusal(place, "a fraction in an integer variable")
 
     def text(cell: Cell) -> None:

@@ -1,0 +1,83 @@
+"""Records become rows: each variable by the one algorithm its specification names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from adapter.exports.dataset import Cell, Row
+from adapter.exports.derive import GROUP_METHODS, ROW_METHODS, GroupMethod, RowMethod
+from adapter.exports.record import Record, read
+from adapter.exports.spec import DatasetSpec, Variable
+
+
+class Recipe(NamedTuple):
+    """A specification prepared once for many rows, in the order in which variables can be made.
+
+    ``plain`` needs the fact alone, ``derived`` the plain values of the row, ``grouped`` all rows of a
+    subject; sequence numbers come first among the last, because a flag may need them.
+    """
+
+    names: tuple[str, ...]
+    plain: tuple[tuple[str, Callable[[Record], Cell]], ...]
+    derived: tuple[tuple[str, RowMethod, dict[str, Any]], ...]
+    grouped: tuple[tuple[str, GroupMethod, dict[str, Any]], ...]
+    distinct: bool
+
+
+def recipe(spec: DatasetSpec) -> Recipe:
+    by_row, by_group, numbered, plain = [], [], [], []
+    for one in spec.variables:
+        if one.algorithm == "sequence":
+            numbered.append((one.name, GROUP_METHODS["sequence"][0], {"by": one.source["sequence"]}))
+        elif one.algorithm != "derive":
+            plain.append((one.name, _plain(spec, one)))
+        elif one.source["derive"] in ROW_METHODS:
+            by_row.append((one.name, ROW_METHODS[one.source["derive"]][0], one.parameters))
+        else:
+            by_group.append((one.name, GROUP_METHODS[one.source["derive"]][0], one.parameters))
+    names = tuple(one.name for one in spec.variables)
+    return Recipe(names, tuple(plain), tuple(by_row), (*numbered, *by_group), spec.distinct)
+
+
+def fill(made: Recipe, record: Record) -> Record:
+    """Make the variables that depend on this record alone, into ``record.values``."""
+    for name, value_of in made.plain:
+        record.values[name] = value_of(record)
+    for name, method, parameters in made.derived:
+        record.values[name] = method(record, parameters)
+    return record
+
+
+def finish(made: Recipe, records: Sequence[Record]) -> list[Row]:
+    """The rows of one subject: equal ones once if the dataset says so, numbered and flagged."""
+    kept = _distinct(records) if made.distinct else records
+    for name, method, parameters in made.grouped:
+        method(kept, parameters, name)
+    return [tuple(record.values.get(name) for name in made.names) for record in kept]
+
+
+def _plain(spec: DatasetSpec, variable: Variable) -> Callable[[Record], Cell]:
+    source = variable.source
+    if variable.algorithm == "constant":
+        constant: Cell = source["constant"]
+        return lambda record: constant
+    if variable.algorithm == "copy":
+        path: str = source["copy"]
+        return lambda record: read(record, path)
+    table, field, instead = spec.tables[source["table"]], str(source["map"]), source.get("else")
+
+    def mapped(record: Record) -> Cell:
+        value = read(record, field)
+        if value is None:
+            return read(record, instead) if instead else None
+        return table.get(str(value))
+
+    return mapped
+
+
+def _distinct(records: Sequence[Record]) -> list[Record]:
+    seen: dict[tuple[tuple[str, Cell], ...], Record] = {}
+    for record in sorted(records, key=lambda one: one.order):
+        seen.setdefault(tuple(record.values.items()), record)
+    return list(seen.values())
