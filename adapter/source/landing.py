@@ -35,6 +35,7 @@ from adapter.source.ndjson import (
     Limits,
     NdjsonFile,
     files_in,
+    lines_in,
     numbered_lines,
     one_line,
     type_in_name,
@@ -74,7 +75,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 class Tally(msgspec.Struct):
-    """How many lines a read passed over and how many of them it gave: the rest were proven someone else's."""
+    """How many lines the files read hold, and how many were given: the rest were proven others'."""
 
     read: int = 0
     given: int = 0
@@ -119,19 +120,19 @@ class Landing:
         filled while iterating.
         """
         tally = tally if tally is not None else Tally()
-        for name, block in self._blocks(types):
-            if candidates is None:
-                found = list(numbered_lines(block))
-                tally.read += len(found)
-            else:
-                tally.read += sum(1 for line in block.data.split(b"\n") if line.strip())
-                kept = sieve(block.data, candidates)
-                found = [(block.first_line + position, line) for position, line in kept]
-            for number, line in found:
-                kind = type_of(line)
-                if types is None or not kind or kind in types:
-                    tally.given += 1
-                    yield RawResource(line, f"{name}:{number}", kind)
+        for file in self._files(types):
+            tally.read += file.lines
+            for block in self._blocks_of(file):
+                if candidates is None:
+                    found = numbered_lines(block)
+                else:
+                    kept = sieve(block.data, candidates)
+                    found = iter((block.first_line + position, line) for position, line in kept)
+                for number, line in found:
+                    kind = type_of(line)
+                    if types is None or not kind or kind in types:
+                        tally.given += 1
+                        yield RawResource(line, f"{file.name}:{number}", kind)
 
     def candidates(self, query: CandidateQuery) -> Candidates:
         """Every patient the query nominates, merged records included."""
@@ -149,10 +150,16 @@ class Landing:
                     )
 
     def _blocks(self, types: frozenset[str] | None = None) -> Iterator[tuple[str, Block]]:
+        return ((file.name, block) for file in self._files(types) for block in self._blocks_of(file))
+
+    def _blocks_of(self, file: LandedFile) -> Iterator[Block]:
+        return NdjsonFile(self._path(file), self._limits, name=file.name).blocks()
+
+    def _files(self, types: frozenset[str] | None) -> Iterator[LandedFile]:
+        """Files that may hold one of the types."""
         for file in self.manifest.files:
             if types is None or not types.isdisjoint(file.types) or "" in file.types:
-                for block in NdjsonFile(self._path(file), self._limits, name=file.name).blocks():
-                    yield file.name, block
+                yield file
 
     def _path(self, file: LandedFile) -> Path:
         return Path(file.path) if file.path else self.folder / file.name
@@ -229,7 +236,7 @@ def _examine(path: Path, name: str, limits: Limits | None) -> tuple[LandedFile, 
     types: set[str] = set()
     announced = type_in_name(name)
     for block in file.blocks():
-        count = sum(1 for line in block.data.split(b"\n") if line.strip())
+        count = lines_in(block.data)
         lines += count
         if Counter(_TYPES.findall(block.data)) == {announced.encode(): count}:
             types.add(announced)

@@ -14,7 +14,7 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
@@ -211,6 +211,10 @@ def one_line(raw: bytes) -> bytes:
     return raw.replace(b"\r\n", b" ").replace(b"\n", b" ").replace(b"\r", b" ").strip()
 
 
-def count_lines(blocks: Iterable[Block]) -> int:
-    """How many lines are not blank."""
-    return sum(1 for block in blocks for _ in numbered_lines(block))
+_BLANK_LINE = re.compile(rb"\n[ \t\r\f\v]*(?=\n)")
+
+
+def lines_in(data: bytes) -> int:
+    """How many lines of a block are not blank, at about the speed of counting line ends."""
+    tail = data[data.rfind(b"\n") + 1 :]
+    return data.count(b"\n") - len(_BLANK_LINE.findall(b"\n" + data)) + bool(tail.strip())

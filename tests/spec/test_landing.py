@@ -14,7 +14,7 @@ import pytest
 from adapter.errors import ConfigError, SourceUntrustworthy
 from adapter.model.coverage import is_covered
 from adapter.source.landing import LandingWriter, Tally, land_folder, open_landing
-from adapter.source.ndjson import Limits, NdjsonFile, one_line, read_folder, type_in_name
+from adapter.source.ndjson import Limits, NdjsonFile, lines_in, one_line, read_folder, type_in_name
 
 NOW = datetime(2026, 3, 1, 8, 30, tzinfo=UTC)
 O1 = b'{"resourceType":"Observation","id":"o1","subject":{"reference":"Patient/p1"},"v":1.10}'
@@ -53,6 +53,7 @@ def test_lines_of_a_file(
         file = NdjsonFile(path, Limits(block=block))
         assert dict(file.lines()) == lines
         assert [(issue.code, issue.reference) for issue in file.issues] == issues
+        assert sum(lines_in(block.data) for block in file.blocks()) == len(lines)
 
 
 @pytest.mark.parametrize(
