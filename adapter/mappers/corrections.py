@@ -45,9 +45,9 @@ def settle(findings: Iterable[Finding], identifiers: Mapping[Source, tuple[str, 
     rows = sorted(findings, key=lambda row: (row.source, row.concept, row.code))
     groups: dict[tuple[str, str], list[int]] = {}
     for position, row in enumerate(rows):
-        if row.category not in ("questionnaire", "derived") and row.excluded != "WRONG_SUBJECT":
-            named = row.concept or f"{row.code.system}|{row.code.code}|{row.code.display}"
-            groups.setdefault((row.subject, named), []).append(position)
+        # Of an unmapped code nobody knows what it measures, so nobody can say that two results are one.
+        if row.concept and row.excluded != "WRONG_SUBJECT":
+            groups.setdefault((row.subject, row.concept), []).append(position)
     reasons: dict[int, str] = {}
     for positions in groups.values():
         for cluster in _clusters(positions, rows, identifiers):
@@ -176,7 +176,9 @@ class _Cluster:
         if not self._same_result(one, other):
             return False
         named = bool(left.specimen_id) and left.specimen_id == right.specimen_id
-        timed = all(row.when is not None and row.when.precision == "time" for row in (left, right))
+        # Vital signs have no specimen, and two readings in one minute are usual practice.
+        sampled = left.category != "vital-signs"
+        timed = sampled and all(row.when and row.when.precision == "time" for row in (left, right))
         return named or timed or self._share_identifier(one, other)
 
     def _same_code(self, one: int, other: int) -> bool:

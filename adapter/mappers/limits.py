@@ -40,7 +40,8 @@ def limits_of(
     chosen = choose(reading.referenceRange, sex=sex, birth=birth, on=when.first if when else None)
     if chosen.limits is not None:
         own = _converted(chosen.limits, chosen.text, question, done)
-        return Limited(own, chosen.flags if own else (*chosen.flags, "RANGE_UNIT"))
+        unusable = own is None and done.entry is not None
+        return Limited(own, (*chosen.flags, "RANGE_UNIT") if unusable else chosen.flags)
     if "RANGE_AMBIGUOUS" in chosen.flags:
         return Limited(ReferenceRange(text=chosen.text), chosen.flags)
     day = when.day if when else None

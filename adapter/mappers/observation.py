@@ -213,7 +213,7 @@ class _Reading:
         done = canonical(value, question)
         limited = limits_of(self.reading, question, done, self.subject, self.moment, self.context)
         verdict = judge(value, done.interval if done.entry else None, limited.range, self.reading, question)
-        done, value = self._settle_units(done, value, limited, verdict.answer)
+        done = self._settle_units(done, limited, verdict.answer)
         absent = self._absent()
         mismatch = (
             "" if terminology.specimen_fits(done.concept.key, self.sample.kind) else "SPECIMEN_MISMATCH"
@@ -265,18 +265,16 @@ class _Reading:
         )
         return msgspec.structs.replace(row, flags=flags_of(more=(*row.flags, *analyte_flags(row))))
 
-    def _settle_units(
-        self, done: Canonical, value: Value, limited: Limited, answer: str
-    ) -> tuple[Canonical, Value]:
+    def _settle_units(self, done: Canonical, limited: Limited, answer: str) -> Canonical:
         """What only shows once limits and answer are known."""
         if done.concept.key == "pla2r_antibody" and "UNIT_ASSUMED" in done.flags:
             high = limited.range.high if limited.range and limited.range.origin == "resource" else None
             if not elisa_default_fits(high):
-                return Canonical(done.concept, flags=("UNIT_MISSING",), excluded="UNIT_MISSING"), value
+                return Canonical(done.concept, flags=("UNIT_MISSING",), excluded="UNIT_MISSING")
         if answer and done.excluded in ("UNIT_UNKNOWN", "UNIT_MISSING"):
             # The words decide a qualitative question; the number stays out because its unit is not known.
-            return msgspec.structs.replace(done, excluded=""), value
-        return done, value
+            return msgspec.structs.replace(done, excluded="")
+        return done
 
     def _report_trouble(self, excluded: str, entry: CodeEntry, value: Value) -> None:
         """An issue for what a person of the hospital can mend."""
