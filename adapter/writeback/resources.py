@@ -7,6 +7,7 @@ and long fractions, and what a hospital wrote into a resource must survive our t
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -67,6 +68,8 @@ def r4_faults(resource: Json) -> list[str]:
     from fhir.resources.R4B import get_fhir_model_class  # slow to import; not needed to read a plan
     from pydantic import ValidationError
 
+    if nulls := list(_nulls(resource, "")):
+        return nulls  # the models take null for "absent", even for what is required
     try:
         get_fhir_model_class(resource["resourceType"]).model_validate(resource)
     except ValidationError as refusal:
@@ -75,6 +78,18 @@ def r4_faults(resource: Json) -> list[str]:
     except KeyError:
         return ["resourceType: unknown"]
     return []
+
+
+def _nulls(value: Any, path: str) -> Iterator[str]:
+    """JSON properties that are null; FHIR allows null only within arrays (https://hl7.org/fhir/R4/json.html)."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if inner is None:
+                yield f"{path}{name}: null"
+            yield from _nulls(inner, f"{path}{name}.")
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _nulls(inner, f"{path}{number}.")
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,160 @@
+"""FHIR resources the adapter serves itself: every version kept, one writer at a time, all or nothing.
+
+Bodies are kept as the JSON that came, with ``id`` and ``meta`` set by the server. Search keys are rows of
+their own, so a search never reads bodies it does not return.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    Column,
+    Connection,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    delete,
+    insert,
+    select,
+)
+
+from adapter.store.sqlite import open_database
+
+Json = dict[str, Any]
+
+_TABLES = MetaData()
+_VERSION = Table(
+    "resource_version",
+    _TABLES,
+    Column("type", String, primary_key=True),
+    Column("id", String, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+)
+_CURRENT = Table(
+    "resource_current",
+    _TABLES,
+    Column("type", String, primary_key=True),
+    Column("id", String, primary_key=True),
+    Column("version", Integer, nullable=False),
+)
+_KEY = Table(
+    "resource_key",
+    _TABLES,
+    Column("type", String, primary_key=True),
+    Column("id", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("value", String, primary_key=True, index=True),
+)
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+_DECODER = msgspec.json.Decoder(float_hook=Decimal)
+
+
+class VersionConflict(Exception):
+    """The version that a write is based on is not the current one; ``current`` is 0 if there is none."""
+
+    def __init__(self, reference: str, current: int) -> None:
+        super().__init__(f"{reference} is in version {current}")
+        self.current = current
+
+
+class ResourceStore:
+    """Resources in one SQLite file. Reads and writes happen inside :meth:`transaction`."""
+
+    def __init__(self, path: Path) -> None:
+        self._engine = open_database(path, _TABLES)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Shelf]:
+        """Everything done on the shelf is kept at the end, or nothing if an exception leaves the block."""
+        with self._engine.begin() as connection:
+            yield Shelf(connection)
+
+
+class Shelf:
+    """The resources within one database transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._at = connection
+
+    def current_version(self, resource_type: str, key: str) -> int:
+        """0 if there is none."""
+        query = select(_CURRENT.c.version).where(_CURRENT.c.type == resource_type, _CURRENT.c.id == key)
+        return self._at.execute(query).scalar() or 0
+
+    def read(self, resource_type: str, key: str, version: int | None = None) -> Json | None:
+        wanted = self.current_version(resource_type, key) if version is None else version
+        query = select(_VERSION.c.body).where(
+            _VERSION.c.type == resource_type, _VERSION.c.id == key, _VERSION.c.version == wanted
+        )
+        body = self._at.execute(query).scalar()
+        return None if body is None else _DECODER.decode(body)
+
+    def write(
+        self,
+        resource: Json,
+        keys: Mapping[str, set[str]],
+        now: datetime,
+        *,
+        based_on: int | None = None,
+        only_new: bool = False,
+    ) -> Json:
+        """Store a new version and return it as stored. The same content again makes no new version.
+
+        ``keys`` are the search values by parameter. Raises :class:`VersionConflict` if ``based_on`` is not
+        the current version, or if ``only_new`` and there is one.
+        """
+        kind, key = resource["resourceType"], resource["id"]
+        version = self.current_version(kind, key)
+        if (based_on is not None and based_on != version) or (only_new and version):
+            raise VersionConflict(f"{kind}/{key}", version)
+        if version:
+            held = self.read(kind, key, version)
+            if held is not None and _content(held) == _content(resource):
+                return held
+        stamped = {"versionId": str(version + 1), "lastUpdated": now.isoformat(timespec="milliseconds")}
+        stored = {**resource, "meta": {**resource.get("meta", {}), **stamped}}
+        body = _ENCODER.encode(stored)
+        self._at.execute(insert(_VERSION).values(type=kind, id=key, version=version + 1, body=body))
+        self._at.execute(delete(_CURRENT).where(_CURRENT.c.type == kind, _CURRENT.c.id == key))
+        self._at.execute(insert(_CURRENT).values(type=kind, id=key, version=version + 1))
+        self._at.execute(delete(_KEY).where(_KEY.c.type == kind, _KEY.c.id == key))
+        for name in sorted(keys):
+            for value in sorted(keys[name]):
+                self._at.execute(insert(_KEY).values(type=kind, id=key, name=name, value=value))
+        return stored
+
+    def search(self, resource_type: str, wanted: Mapping[str, set[str]]) -> list[Json]:
+        """All resources that have, for every parameter, one of its values; by id."""
+        query = select(_CURRENT.c.id, _CURRENT.c.version).where(_CURRENT.c.type == resource_type)
+        for name, values in wanted.items():
+            if name == "_id":
+                query = query.where(_CURRENT.c.id.in_(values))
+                continue
+            matching = select(_KEY.c.id).where(
+                _KEY.c.type == resource_type, _KEY.c.name == name, _KEY.c.value.in_(values)
+            )
+            query = query.where(_CURRENT.c.id.in_(matching))
+        found = []
+        for key, version in self._at.execute(query.order_by(_CURRENT.c.id)).all():
+            resource = self.read(resource_type, key, version)
+            if resource is not None:
+                found.append(resource)
+        return found
+
+
+def _content(resource: Json) -> bytes:
+    meta = {k: v for k, v in resource.get("meta", {}).items() if k not in ("versionId", "lastUpdated")}
+    return msgspec.json.encode({**resource, "meta": meta}, order="deterministic")

@@ -1,0 +1,64 @@
+"""The web application: the adapter's own FHIR endpoint and a health check, on loopback only.
+
+There is no sign-in yet. Until there is, :func:`serve` refuses any address that other machines can reach,
+unless the caller says that something else keeps them out.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from adapter import __version__
+from adapter.errors import ConfigError
+from adapter.store.resources import ResourceStore
+from adapter.web.fhir import refused, router
+from adapter.web.interactions import Clock, Refused
+
+
+def create_app(store_path: Path, clock: Clock = lambda: datetime.now(UTC)) -> FastAPI:
+    """The application on a SQLite file. In the same process it can be written to without a socket:
+    ``write_back("http://127.0.0.1/fhir", ..., transport=httpx.ASGITransport(app))``."""
+    store = ResourceStore(store_path)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        store.close()
+
+    app = FastAPI(title="trial-fhir-adapter", version=__version__, docs_url=None, lifespan=lifespan)
+    app.include_router(router(store, clock))
+    app.add_exception_handler(Refused, refused)
+
+    @app.get("/healthz")
+    def healthz() -> dict[str, str]:
+        with store.transaction():
+            return {"status": "ok", "version": __version__}
+
+    return app
+
+
+def serve(store_path: Path, host: str = "127.0.0.1", port: int = 8077, *, shielded: bool = False) -> None:
+    """Serve until interrupted. Raises :class:`ConfigError` for a host that is not loopback, unless
+    ``shielded``: a container's own network of which only 127.0.0.1 of the machine is published."""
+    import uvicorn
+
+    if not shielded and host != "localhost" and not _is_loopback(host):
+        raise ConfigError(
+            "the FHIR endpoint has no access control yet and listens on this machine only",
+            where=host,
+            fix="use 127.0.0.1, ::1 or localhost; --exposed only behind something that keeps strangers out",
+        )
+    uvicorn.run(create_app(store_path), host=host, port=port, log_level="warning", access_log=False)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
