@@ -32,13 +32,14 @@ class Limits(msgspec.Struct, frozen=True):
     """What one file may cost: bytes after decompression, gzip ratio, bytes of one line and of one block.
 
     Hospital NDJSON compresses 10 to 60 times; the ratio is only judged once ``ratio_after`` bytes came out.
+    Blocks that stay in the processor's cache are sieved nearly twice as fast as blocks of some megabytes.
     """
 
     max_bytes: int = 256 * 2**30
     max_ratio: int = 250
     ratio_after: int = 32 * 2**20
     max_line: int = 256 * 2**20
-    block: int = 8 * 2**20
+    block: int = 2**18
 
 
 class Block(NamedTuple):

@@ -1,0 +1,1 @@
+"""How fast the read path is, as ratios against peers and limits measured in the same run."""
