@@ -76,12 +76,13 @@ def _measured(
         return Verdict("negative") if value.comparator.startswith("<") else Verdict()
     if number is None:
         return _detected(value, question)
-    if limits is not None and (limits.low is not None or limits.high is not None):
+    own = limits is not None and (limits.low is not None or limits.high is not None)
+    by_table = "" if question.entry.number_needs_own_cutoff else _by_table(number, value, question)
+    if by_table and (not own or "borderline" in dict(question.concept.default_cutoff)):
+        # A table with a band in between says more than one limit does (hCG 5..25 IU/L: repeat the test).
+        return Verdict(by_table, ("BY_TABLE_CUTOFF",))
+    if limits is not None and own:
         return Verdict(_by_limits(number, limits), ("BY_OWN_RANGE",))
-    if not question.entry.number_needs_own_cutoff:
-        by_table = _by_table(number, value, question)
-        if by_table:
-            return Verdict(by_table, ("BY_TABLE_CUTOFF",))
     return _detected(value, question)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from adapter.mappers import r4
@@ -15,6 +17,10 @@ from adapter.model.dates import PartialDate
 from adapter.model.facts import ReferenceRange
 from adapter.model.quantity import Interval
 from adapter.model.terminology import AS_REPORTED
+
+_DEPARTMENT = re.compile(
+    r"检验|实验室|化验|中心|医院|科$|室$|laborator|\blab\b|hospital|department|clinic", re.IGNORECASE
+)
 
 
 class Limited(msgspec.Struct, frozen=True):
@@ -71,8 +77,15 @@ def _converted(limits: Limits, text: str, question: Question, done: Canonical) -
 
 
 def laboratory_of(reading: r4.Observation) -> str:
-    """The performing organisation: its name if the server sent it, else its reference; never a person."""
+    """The performing organisation: its name if the server sent it, else its reference; never a person.
+
+    A performer given by words alone counts only if the words are those of a department.
+    """
     for performer in reading.performer:
-        if performer.type == "Organization" or "Organization/" in (performer.reference or ""):
-            return (performer.display or performer.reference or "")[:80]
+        reference = performer.reference or ""
+        name = performer.display or ""
+        if performer.type == "Organization" or "Organization/" in reference:
+            return (name or reference)[:80]
+        if not reference and not performer.type and _DEPARTMENT.search(name):
+            return name[:80]
     return ""
