@@ -127,6 +127,13 @@ def _ongoing(record: Record, parameters: dict[str, Any]) -> Cell:
     return "ONGOING" if parameters["give"] == "term" else str(point)[:10]
 
 
+def _dose(record: Record, parameters: dict[str, Any]) -> Cell:
+    """The dose per administration; a number whose unit is not known says nothing and is left out."""
+    fact = record.fact
+    known = _dose_unit(record, parameters) is not None
+    return fact.dose if known and isinstance(fact, Intervention | Exposure) else None
+
+
 def _dose_unit(record: Record, parameters: dict[str, Any]) -> Cell:
     """The dose unit in controlled terms; none when the spelling is not known."""
     fact = record.fact
@@ -218,6 +225,7 @@ ROW_METHODS: dict[str, tuple[RowMethod, frozenset[str]]] = {
     "label": (_label, frozenset({"term"})),
     "class_name": (_class_name, frozenset({"names"})),
     "ongoing": (_ongoing, frozenset({"give", "point"})),
+    "dose": (_dose, frozenset({"list"})),
     "dose_unit": (_dose_unit, frozenset({"list"})),
     "flag": (_flag, frozenset({"when"})),
     "age_unit": (_age_unit, frozenset()),

@@ -3,7 +3,8 @@
 Which record speaks for a day: an administration before a dispense before a statement before an order
 (what was seen being taken, what was handed out, what was said, what was asked for). Of two records of
 one kind the one that began later speaks, because a titration replaces what came before; records that
-began on the same day speak together (2 mg in the morning and 1 mg in the evening are two rows).
+began on the same day speak together (2 mg in the morning and 1 mg in the evening are two rows). A single
+administration that agrees with the regimen of its day confirms it and does not cut it in two.
 Source: SDTMIG 3.4, section 6.1.3 (EX); the order of preference is ours.
 """
 
@@ -93,12 +94,22 @@ def _joined(concept: str, spans: Sequence[_Span]) -> list[Exposure]:
 
 
 def _speaking(spans: Sequence[_Span]) -> list[_Span]:
+    """The best records of a day; administrations that say what the next best says leave it the word."""
     if not spans:
         return []
     best = min(PREFERENCE.index(span.row.kind) for span in spans)
     same_kind = [span for span in spans if PREFERENCE.index(span.row.kind) == best]
     latest = max(span.first for span in same_kind)
-    return [span for span in same_kind if span.first == latest]
+    found = [span for span in same_kind if span.first == latest]
+    if PREFERENCE[best] == "administration":
+        regimen = _speaking([span for span in spans if PREFERENCE.index(span.row.kind) != best])
+        if regimen and {_amount(span) for span in found} == {_amount(span) for span in regimen}:
+            return regimen
+    return found
+
+
+def _amount(span: _Span) -> tuple[Fraction | None, str]:
+    return (span.row.dose, span.row.dose_unit)
 
 
 def _interval(concept: str, spans: Sequence[_Span], first: date, last: date | None) -> Exposure:

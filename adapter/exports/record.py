@@ -110,8 +110,8 @@ _ANYWHERE = {
 _COPYABLE = {
     "findings": {"start", "end"},
     "events": {"start", "end", "recorded", "presence"},
-    "interventions": {"start", "end", "dose", "kind"},
-    "exposures": {"start", "end", "dose"},
+    "interventions": {"start", "end", "kind"},
+    "exposures": {"start", "end"},
     "criteria": {"id", "text", "category", "result", "on"},
 }
 _MAPPABLE = {

@@ -37,17 +37,18 @@ _LONGEST_EXACT = 40
 def original_result(record: Record, _: dict[str, Any]) -> Cell:
     """The source's own result: number with comparator, range or titre; a coded answer as its CT term.
 
-    Words around one number ("about 2.5") are dropped, and text without a number has no result here:
-    free text never leaves.
+    The unit behind the number and words around one number ("about 2.5 g") are dropped, and text
+    without a number has no result here: free text never leaves.
     """
     finding = _finding(record)
     if record.treatment == "not done" or is_derived(finding):
         return None
-    text = re.sub(r"\s+", "", folded(finding.original))
+    written = folded(finding.original).removesuffix(folded(finding.original_unit)).strip()
+    text = re.sub(r"\s+", "", written)
     if _RESULT.fullmatch(text):
         return text
     if finding.value is not None:
-        inside = _INSIDE.findall(folded(finding.original))
+        inside = _INSIDE.findall(written)
         if len(inside) == 1:
             return re.sub(r"\s+", "", inside[0])
     return _ANSWERS[finding.answer][0] if finding.answer else None

@@ -64,6 +64,8 @@ def _plain(spec: DatasetSpec, variable: Variable) -> Callable[[Record], Cell]:
         return lambda record: constant
     if variable.algorithm == "copy":
         path: str = source["copy"]
+        if path.startswith("term.") and variable.type == "integer":
+            return lambda record: None if (text := read(record, path)) is None else int(text)
         return lambda record: read(record, path)
     table, field, instead = spec.tables[source["table"]], str(source["map"]), source.get("else")
 

@@ -72,7 +72,8 @@ def participant(
     person = _with_exposure(person, exposures, enrolled_on, study)
     last_contact = _last_contact(kept, person.last_dose_day, ends_by)
     person = msgspec.structs.replace(person, last_contact=last_contact)
-    return Participant(person, kept, exposures, other, decision, withheld)
+    open_ended = tuple(_as_of(row, day_of(last_contact) or ends_by) for row in other)
+    return Participant(person, kept, exposures, open_ended, decision, withheld)
 
 
 def _known_by(exposures: tuple[Exposure, ...], day: date) -> tuple[Exposure, ...]:
@@ -125,6 +126,13 @@ def _split_drugs(
 
     taken = [row for row in usable if is_study_drug(row)]
     return taken, tuple(row for row in usable if not is_study_drug(row))
+
+
+def _as_of(row: Intervention, last_contact: date) -> Intervention:
+    """A supply or order that reaches beyond the last contact was still running then; its end is a plan."""
+    if row.end is None or row.end.first <= last_contact:
+        return row
+    return msgspec.structs.replace(row, end=None, ongoing=True)
 
 
 def _clipped(row: _Ended, last_day: date) -> _Ended:

@@ -217,6 +217,8 @@ def test_every_format_holds_the_same_rows(tmp_path: Path) -> None:
                     assert math.isnan(pandas_read)
                     assert from_json is None
                 elif column.is_numeric:
+                    # pandas 3 reads the eight zero bytes of 0 as the smallest IBM float
+                    pandas_read = 0.0 if pandas_read == 16.0**-65 else pandas_read
                     assert read == pandas_read == float(from_json) == float(cell)  # type: ignore[arg-type]
                 else:
                     text = "" if pandas.isna(pandas_read) else pandas_read

@@ -46,6 +46,8 @@ def shown(row: dict[str, Cell], prefix: str = "LB") -> tuple[Cell, ...]:
          ("<0.15", "g/day", "<0.15", None, "g/day")),
         ("urine_protein_24h", "8.000000000000000001", "g/d", "8.000000000000000001", "", "g/d",
          ("8.000000000000000001", "g/day", "8.000000000000000001", 8.0, "g/day")),
+        ("urine_protein_24h", "≥8 g/24小时", "g/24小时", "8", ">=", "g/d",
+         (">=8", "g/day", ">=8", None, "g/day")),
         ("urine_protein_24h", "约2.5", "g/d", "2.5", "", "g/d", ("2.5", "g/day", "2.5", 2.5, "g/day")),
         ("egfr", "62", "mL/min/1.73m2", "62", "", "mL/min/{1.73_m2}",
          ("62", "mL/min/1.73 m2", "62", 62.0, "mL/min/1.73 m2")),
@@ -257,7 +259,8 @@ def test_pla2r_is_an_autoantibody_in_is_and_tacrolimus_a_concentration_in_pc() -
     assert shown(word, "IS") == ("POSITIVE", None, "POSITIVE", None, None)
     trough, other = sorted(case.rows("PC"), key=lambda row: str(row["PCDTC"]))
     assert shown(trough, "PC") == ("6.5", "ng/mL", "6.5", 6.5, "ng/mL")
-    assert (trough["PCTPT"], trough["PCSPEC"], other["PCTPT"]) == ("PREDOSE", "BLOOD", None)
+    assert (trough["PCTPT"], trough["PCTPTNUM"], trough["PCSPEC"]) == ("PREDOSE", 0, "BLOOD")
+    assert (other["PCTPT"], other["PCTPTNUM"]) == (None, None)
 
 
 def test_vital_signs() -> None:

@@ -54,7 +54,7 @@ def test_datasets_are_those_of_the_implementation_guide(spec: DatasetSpec, guide
 @pytest.mark.parametrize("spec", SPECIFICATIONS.datasets, ids=lambda spec: spec.name)
 def test_variables_are_those_of_the_implementation_guide(spec: DatasetSpec, guide: dict[str, Any]) -> None:
     """Name, label, type, Core and codelists of each variable; their order; Req and Exp all there."""
-    wanted = {variable["name"]: variable for variable in guide[spec.name]["vars"]}
+    wanted = {variable["name"]: variable for variable in _with_model_days(guide[spec.name]["vars"])}
     for variable in spec.variables:
         theirs = wanted[variable.name]
         codes = [code for code, _ in theirs["codelists"]]
@@ -68,6 +68,22 @@ def test_variables_are_those_of_the_implementation_guide(spec: DatasetSpec, guid
     names = [variable.name for variable in spec.variables]
     assert names == [name for name in wanted if name in names]
     assert {name for name, one in wanted.items() if one["core"] != "Perm"} <= set(names)
+
+
+def _with_model_days(variables: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """MH: study days of start and end follow MHDY; SDTM v2.0 timing variables that SDTMIG does not list."""
+    names = [variable["name"] for variable in variables]
+    if "MHDY" not in names:
+        return variables
+    days = [
+        {"name": name, "label": label, "type": "Num", "core": "Perm", "codelists": [], "dvd": None}
+        for name, label in (
+            ("MHSTDY", "Study Day of Start of Observation"),
+            ("MHENDY", "Study Day of End of Observation"),
+        )
+    ]
+    place = names.index("MHDY") + 1
+    return [*variables[:place], *days, *variables[place:]]
 
 
 @needs_cdisc

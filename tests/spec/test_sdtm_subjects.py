@@ -326,6 +326,14 @@ T = "TACROLIMUS"
                 (T, 1.0, "2019-06-06", "2019-06-09", 4, 7),
             ],
         ),
+        # an administration that agrees with the regimen does not cut it
+        (
+            [
+                drug(P1, "tacrolimus", "dispense", "2019-06-03", "2019-06-09", "1"),
+                drug(P1, "tacrolimus", "administration", "2019-06-05T20:00:00+08:00", "", "1"),
+            ],
+            [(T, 1.0, "2019-06-03", "2019-06-09", 1, 7)],
+        ),
         # two doses of one day are two rows
         (
             [
@@ -430,6 +438,18 @@ def test_concomitant_medication_in_controlled_terms() -> None:
         "CMENRTPT": "ONGOING",
         "CMENTPT": "2019-06-03",
     }
+
+
+def test_a_dose_without_a_known_unit_is_left_out() -> None:
+    case = enrolled(drug(P1, "tacrolimus_topical", "statement", "2019-03-01", "", "1", dose_unit="支"))
+    (row,) = case.rows("CM")
+    assert (row["CMDOSE"], row["CMDOSU"]) == (None, None)
+
+
+def test_a_supply_that_outlasts_the_last_contact_was_ongoing_then() -> None:
+    case = enrolled(drug(P1, "valsartan", "dispense", "2019-05-20", "2019-07-14", "80"))
+    (row,) = case.rows("CM")
+    assert (row["CMENDTC"], row["CMENRTPT"], row["CMENTPT"]) == (None, "ONGOING", "2019-06-03")
 
 
 @pytest.mark.parametrize(
