@@ -11,14 +11,19 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import httpx
 import msgspec
 
 from adapter import config, mappers, protocol
 from adapter.errors import ConfigError
+from adapter.exports import sdtm
+from adapter.exports.package import ExportReport
+from adapter.exports.pseudonym import SubjectNumbers
+from adapter.exports.study import Criterion, load_study
 from adapter.mappers.terminology import Terminology
 from adapter.mappers.vocabulary import candidate_query, vocabulary_of
 from adapter.model import wire
@@ -28,11 +33,16 @@ from adapter.model.facts import Account, Event, Facts, Finding, Intervention, Su
 from adapter.model.funnel import Funnel, Sifted, funnel_of
 from adapter.model.issue import Issue
 from adapter.model.protocol import Protocol, Vocabulary
-from adapter.protocol.case_file import Case, Expectation, load_cases
-from adapter.protocol.case_records import CASE_PATIENT
+from adapter.source import crawl
+from adapter.source.client import FhirClient
 from adapter.source.landing import Landing, Tally, land_folder, open_landing
+from adapter.source.token import FixedToken
+from adapter.writeback import send
+from adapter.writeback.research_study import StudyArm, StudyReference
+from adapter.writeback.send import WriteReport
 
 Progress = Callable[[str], None]
+Count = Callable[[int, int], None]
 
 # The tables of Facts and the type of their rows, as they lie on disk.
 _TABLES: tuple[tuple[str, type], ...] = (
@@ -195,71 +205,93 @@ def read_screening(workspace: Workspace) -> Screening:
     )
 
 
-class Difference(msgspec.Struct, frozen=True):
-    """One expectation of a worked case that did not come true."""
-
-    target: str
-    expected: str
-    found: str
-
-
-class CaseReport(msgspec.Struct, frozen=True):
-    """A worked case, what came out, and where that differs from what is right."""
-
-    case: str
-    where: str
-    because: str
-    decision: Decision
-    differences: tuple[Difference, ...]
+async def land_server(
+    trial: Trial,
+    workspace: Workspace,
+    base_url: str,
+    *,
+    now: datetime,
+    progress: Count = lambda done, of: None,
+) -> Landing:
+    """Fetch every candidate's record from a FHIR server over REST into the workspace."""
+    query = candidate_query(trial.terminology, trial.protocol.candidates, trial.protocol.id)
+    secret = trial.site.secret("token")
+    async with FhirClient(base_url, FixedToken(secret) if secret else None) as client:
+        landing, _ = await crawl.land_server(client, query, workspace.landing, now=now, progress=progress)
+    return landing
 
 
-def check_cases(trial: Trial, path: Path) -> tuple[CaseReport, ...]:
-    """Run every case of a file the way hospital data goes: FHIR resources, mappers, rules.
-
-    Raises :class:`adapter.errors.ProtocolError` for a mistake in the file itself.
-    """
-    return tuple(_check_case(trial, case) for case in load_cases(path, trial.protocol.questionnaire))
-
-
-def _check_case(trial: Trial, case: Case) -> CaseReport:
-    if case.site:
-        trial = open_trial(trial.folder, case.site, trial.mappings)
-    facts = mappers.map_resources(
-        case.resources,
-        terminology=trial.terminology,
-        zone=trial.site.zone,
-        coverage=case.coverage,
-        options=trial.site.options,
+async def write_back(
+    trial: Trial,
+    workspace: Workspace,
+    base_url: str,
+    *,
+    now: datetime,
+    dry_run: bool = False,
+    progress: Count = lambda done, of: None,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> WriteReport:
+    """Tell the hospital what was decided about its candidates; people on the study are not touched."""
+    screening = read_screening(workspace)
+    entered = enrolment_days(screening.facts, trial.protocol.id, screening.as_of)
+    secret = trial.site.secret("token")
+    workspace.writeback.mkdir(parents=True, exist_ok=True)
+    return await send.write_back(
+        base_url,
+        [decision for decision in screening.decisions if decision.subject not in entered],
+        study=StudyReference(
+            trial.protocol.id,
+            trial.protocol.title,
+            tuple(StudyArm(arm.code, arm.title) for arm in trial.protocol.study.arms),
+        ),
+        ledger_path=workspace.writeback / "ledger.sqlite",
+        now=now,
+        token=(lambda: secret.decode("ascii")) if secret else None,
+        dry_run=dry_run,
+        progress=progress,
+        aliases={old: one.id for one in screening.facts.subjects for old in one.merged},
+        transport=transport,
     )
-    subject = next(one.id for one in facts.subjects if CASE_PATIENT in (one.id, *one.merged))
-    decision = protocol.evaluate(trial.protocol, facts.of(subject), as_of=case.as_of, zone=trial.site.zone)
-    differences = tuple(found for wanted in case.expected if (found := _difference(wanted, decision)))
-    return CaseReport(case.name, case.where, case.because, decision, differences)
 
 
-def _difference(wanted: Expectation, decision: Decision) -> Difference | None:
-    flags: frozenset[str] = frozenset()
-    if wanted.target == "overall":
-        found = decision.overall.value
-    elif wanted.target == "review":
-        found = str(decision.review).lower()
-    else:
-        try:
-            result = decision.criterion(wanted.target)
-        except KeyError:
-            return Difference(wanted.target, wanted.verdict, "no such criterion")
-        found, flags = result.verdict.value, frozenset(result.flags)
-    missing = wanted.flags - flags
-    unwanted = wanted.absent_flags & flags
-    if found == wanted.verdict and not missing and not unwanted:
-        return None
-    signs = [*sorted(wanted.flags), *(f"-{flag}" for flag in sorted(wanted.absent_flags))]
-    return Difference(wanted.target, _words(wanted.verdict, signs), _words(found, sorted(flags)))
+def export_sdtm(trial: Trial, workspace: Workspace, *, key: bytes) -> ExportReport:
+    """SDTM datasets of everyone who consented to the study, under ``exports/sdtm``.
+
+    Their time stamp is the start of the screening's day on the site. Subject numbers given once are kept
+    in the enrolment log of the workspace, which stays on the site.
+    """
+    screening = read_screening(workspace)
+    log = workspace.root / "enrolment-log.json"
+    numbers = SubjectNumbers.load(log)
+    study = msgspec.structs.replace(
+        load_study(trial.folder / "sdtm.yaml"),
+        site_id=trial.site.site_id.upper(),
+        country=trial.site.country,
+        laboratories=trial.site.laboratories,
+        criteria=tuple(_reported(trial.protocol)),
+        numbers=numbers,
+        versions=screening.versions,
+    )
+    report = sdtm.export_sdtm(
+        screening.facts,
+        screening.decisions,
+        study=study,
+        specs=trial.mappings / "sdtm",
+        target=workspace.sdtm,
+        key=key,
+        snapshot_time=datetime.combine(screening.as_of, time(), trial.site.zone),
+    )
+    numbers.with_numbers(report.subjects).save(log)
+    return report
 
 
-def _words(verdict: str, flags: Iterable[str]) -> str:
-    shown = ", ".join(flags)
-    return f"{verdict} [{shown}]" if shown else verdict
+def _reported(rules: Protocol) -> Iterable[Criterion]:
+    for name in rules.reported:
+        criterion = rules.criterion(name)
+        category: Literal["INCLUSION", "EXCLUSION"] = (
+            "EXCLUSION" if criterion.kind == "exclusion" else "INCLUSION"
+        )
+        yield Criterion(name, criterion.text, category)
 
 
 def enrolment_days(facts: Facts, study: str, as_of: date) -> dict[str, date]:

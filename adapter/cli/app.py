@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.progress import Progress as Bar
 
-from adapter import pipeline
+from adapter import assurance, pipeline
 from adapter.cli import show
 from adapter.errors import ConfigError
 from adapter.model import wire
@@ -54,12 +58,35 @@ def demo_data(
 
 @app.command()
 def fetch(
-    folder: Annotated[Path, typer.Option("--folder", help="A folder of Bulk Data NDJSON, plain or gzip.")],
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="A folder of Bulk Data NDJSON, plain or gzip.")
+    ] = None,
+    base_url: Annotated[
+        str, typer.Option("--base-url", help="A FHIR R4 server; the site's own unless given.")
+    ] = "",
     workspace: WorkspaceOption = Path("workspace"),
+    protocol: ProtocolOption = None,
+    site: SiteOption = "demo",
 ) -> None:
-    """Land hospital data as it is, with hashes and an account of what is complete."""
-    landing = pipeline.land(folder, Workspace(workspace), now=datetime.now(UTC))
+    """Land hospital data as it is, with hashes and an account of what is complete.
+
+    From a folder everything is landed; from a server the records of the protocol's candidates.
+    """
+    now = datetime.now(UTC)
+    if folder is not None:
+        landing = pipeline.land(folder, Workspace(workspace), now=now)
+    else:
+        trial = pipeline.open_trial(protocol, site)
+        with _bar("reading") as told:
+            landing = asyncio.run(
+                pipeline.land_server(
+                    trial, Workspace(workspace), base_url or trial.site.base_url, now=now, progress=told
+                )
+            )
     console.print(f"{landing.lines} resources landed, {len(landing.issues)} issues")
+    partial = sorted({row.resource_type for row in landing.coverage if not row.complete})
+    if partial:
+        console.print("not complete, so silence is not absence: " + ", ".join(partial))
 
 
 @app.command()
@@ -89,7 +116,7 @@ def check(
 ) -> None:
     """Check a protocol file and run its worked cases. Exit 1 if a case differs. Format: docs/cases.md."""
     trial = pipeline.open_trial(protocol, site)
-    reports = pipeline.check_cases(trial, cases or trial.folder / "cases.yaml")
+    reports = assurance.check_cases(trial, cases or trial.folder / "cases.yaml")
     if as_json:
         for report in reports:
             print(wire.encode(report).decode())  # noqa: T201
@@ -97,6 +124,106 @@ def check(
     else:
         wrong = show.cases(console, reports)
     raise typer.Exit(1 if wrong else 0)
+
+
+@app.command()
+def writeback(
+    base_url: Annotated[
+        str, typer.Option("--base-url", help="A FHIR R4 server; the site's own unless given.")
+    ] = "",
+    workspace: WorkspaceOption = Path("workspace"),
+    protocol: ProtocolOption = None,
+    site: SiteOption = "demo",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, write nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write ResearchSubject, Flag and Provenance. A status set by a person is never overwritten."""
+    trial = pipeline.open_trial(protocol, site)
+    with _bar("writing") as told:
+        report = asyncio.run(
+            pipeline.write_back(
+                trial,
+                Workspace(workspace),
+                base_url or trial.site.base_url,
+                now=datetime.now(UTC),
+                dry_run=dry_run,
+                progress=told,
+            )
+        )
+    if as_json:
+        print(wire.encode(report).decode())  # noqa: T201
+    else:
+        show.written(console, report)
+    if fault := report.fault():
+        raise fault
+
+
+@app.command()
+def export(
+    workspace: WorkspaceOption = Path("workspace"),
+    protocol: ProtocolOption = None,
+    site: SiteOption = "demo",
+    as_json: JsonOption = False,
+) -> None:
+    """Write SDTM datasets of everyone who consented, as XPT v5 and Dataset-JSON 1.1.
+
+    The pseudonym key is read from the file that ADAPTER_PSEUDONYM_KEY_FILE or site.toml names. The
+    datasets carry the day of the screening, so the same screening gives the same bytes.
+    """
+    trial = pipeline.open_trial(protocol, site)
+    key = trial.site.secret("pseudonym_key")
+    if key is None:
+        raise ConfigError(
+            "no pseudonym key",
+            where="ADAPTER_PSEUDONYM_KEY_FILE",
+            fix="name a file with at least 16 random bytes, one per study and site; it never leaves the site",
+        )
+    report = pipeline.export_sdtm(trial, Workspace(workspace), key=key)
+    if as_json:
+        print(wire.encode(report.rows).decode())  # noqa: T201
+        return
+    show.exported(console, report)
+
+
+@app.command()
+def serve(
+    workspace: WorkspaceOption = Path("workspace"),
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8765,
+    shielded: Annotated[
+        bool,
+        typer.Option(
+            "--shielded",
+            help="Allow an address beyond this machine. There is no sign-in: only where something else keeps "
+            "others out, as docker-compose.yml does by publishing the port on loopback.",
+        ),
+    ] = False,
+) -> None:
+    """Serve the adapter's own FHIR endpoint at /fhir and /healthz."""
+    from adapter.web.app import serve as run
+
+    run(workspace / "fhir.sqlite", host, port, shielded=shielded)
+
+
+@app.command()
+def demo(
+    workspace: WorkspaceOption = Path("workspace/demo"),
+    base_url: Annotated[
+        str, typer.Option("--base-url", help="Write to this FHIR server instead of the embedded one.")
+    ] = "",
+) -> None:
+    """The whole line on a synthetic hospital: generate, land, screen, write back twice, export."""
+    from adapter.cli.demo import run
+
+    run(console, progress, workspace, base_url)
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[pipeline.Count]:
+    """A progress bar on standard error that a step can tell (done, of)."""
+    with Bar(console=progress, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, of: bar.update(task, completed=done, total=of)
 
 
 def _day(text: str) -> date:

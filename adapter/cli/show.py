@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping
 
 from rich.console import Console
 from rich.table import Table
 
+from adapter.assurance import CaseReport
+from adapter.exports.package import ExportReport
 from adapter.model.decision import Verdict
 from adapter.model.funnel import Funnel, Sifted
 from adapter.model.issue import Issue
 from adapter.model.protocol import Protocol
-from adapter.pipeline import CaseReport
+from adapter.writeback.send import WriteReport
 
 _BAR = 40
+_ROWS = 8
+_TEXT = 64
 
 
 def funnel(console: Console, counts: Funnel, protocol: Protocol, reasons: int = 12) -> None:
@@ -39,14 +44,15 @@ def funnel(console: Console, counts: Funnel, protocol: Protocol, reasons: int = 
     )
     texts = {criterion.id: criterion.text for criterion in protocol.walk()}
     table = Table(title="What stands in the way", title_justify="left", box=None, pad_edge=False)
-    for heading in ("criterion", "", "people", "only this"):
-        table.add_column(heading, justify="right" if heading in ("people", "only this") else "left")
-    table.add_column("text", overflow="ellipsis", no_wrap=True)
-    for reason in counts.reasons[:reasons]:
-        verdict = "unknown" if reason.verdict is Verdict.UNKNOWN else "fails"
-        table.add_row(
-            reason.criterion, verdict, str(reason.people), str(reason.only), texts.get(reason.criterion, "")
+    for heading in ("criterion", "it", "people", "only this"):
+        table.add_column(
+            heading, justify="right" if heading in ("people", "only this") else "left", no_wrap=True
         )
+    table.add_column("text")
+    for reason in counts.reasons[:reasons]:
+        verdict = "is unknown" if reason.verdict is Verdict.UNKNOWN else "fails"
+        text = textwrap.shorten(texts.get(reason.criterion, ""), _TEXT, placeholder=" ...")
+        table.add_row(reason.criterion, verdict, str(reason.people), str(reason.only), text)
     console.print(table)
 
 
@@ -109,6 +115,29 @@ def _why(console: Console, report: CaseReport, target: str) -> None:
             row.why,
         )
         console.print("    " + " ".join(part for part in parts if part), highlight=False, markup=False)
+
+
+def written(console: Console, report: WriteReport) -> None:
+    """What the server was told, or would be: outcomes counted, and the first subjects line by line."""
+    for row in report.rows[:_ROWS]:
+        status = f"{row['before'] or 'nothing'} -> {row['after']}" if row["after"] else row["reason"]
+        console.print(
+            f"  {row['subject']}  {row['outcome']:<12} {row['verdict']:<13} {status}  {row['writes']}",
+            highlight=False,
+        )
+    if len(report.rows) > _ROWS:
+        console.print(f"  ... and {len(report.rows) - _ROWS} more (adapter writeback --json shows all)")
+    counts = ", ".join(f"{name} {count}" for name, count in sorted(report.outcomes.items()) if count)
+    console.print(f"{counts or 'nothing to say'}; {report.resources_written} resources written")
+
+
+def exported(console: Console, report: ExportReport) -> None:
+    """Rows by dataset and what was kept back, by reason."""
+    console.print("SDTM: " + ", ".join(f"{name} {rows}" for name, rows in sorted(report.rows.items())))
+    if report.withheld:
+        console.print(
+            "kept back: " + ", ".join(f"{why} {count}" for why, count in sorted(report.withheld.items()))
+        )
 
 
 def places(console: Console, found: Mapping[str, str]) -> None:

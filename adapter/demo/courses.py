@@ -26,6 +26,7 @@ class Response:
     week48: str | None
     pla2r: tuple[str, str, str] = ("150", "45", "8")  # baseline, day 168, day 336
     albumin: tuple[str, ...] = ("26", "27", "29", "32", "35", "37", "39", "41", "42")
+    albumin_below_25: str = "N"  # criterion I3b at screening
 
 
 COMPLETE = Response(("9.0", "8.2", "6.9", "4.8", "3.1", "1.9", "0.90", "0.41", "0.21"), "PR", "CR")
@@ -37,6 +38,7 @@ PARTIAL = Response(
     "PR",
     ("180", "90", "35"),
     ("24", "25", "26", "28", "30", "32", "33", "35", "36"),
+    "M",
 )
 PARTIAL_AT_LIMIT = Response(
     ("9.2", "8.1", "7.0", "5.2", "4.0", "2.4", "1.1", "0.52", "0.30"), "PR", "PR", ("120", "60", "19.9")
@@ -57,6 +59,7 @@ NO_RESPONSE = Response(
     None,
     ("320", "280", ""),
     ("22", "22", "23", "23", "24", "24", "25"),
+    "M",
 )
 LATE_HALF = Response(("10.0", "9.8", "9.0", "8.1", "7.4", "6.2", "5.00"), "NONE", None, ("210", "140", ""))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from adapter.mappers.terminology import Terminology
 from adapter.model.candidates import CandidateQuery
 from adapter.model.protocol import Candidates, ConceptInfo, DrugInfo, UnitScale, Vocabulary
@@ -76,16 +74,5 @@ def _info(concept: Concept, decides: bool) -> ConceptInfo:
 
 def candidate_query(terminology: Terminology, clause: Candidates, study: str) -> CandidateQuery:
     """The clause as byte patterns: every code and wording of its concepts, verified or not."""
-    named = [*clause.events, *clause.findings, *clause.drugs]
-    wanted = set(_with_narrower(terminology, named))
-    codes, texts = terminology.patterns_of(wanted)
+    codes, texts = terminology.patterns_of({*clause.events, *clause.findings, *clause.drugs})
     return CandidateQuery(codes=codes, texts=texts, studies=frozenset({study}))
-
-
-def _with_narrower(terminology: Terminology, concepts: Iterable[str]) -> list[str]:
-    found = list(dict.fromkeys(concepts))
-    for name in found:
-        found += sorted(
-            key for key, info in terminology.concepts.items() if name in info.broader and key not in found
-        )
-    return found

@@ -52,7 +52,7 @@ def serve(store_path: Path, host: str = "127.0.0.1", port: int = 8077, *, shield
         raise ConfigError(
             "the FHIR endpoint has no access control yet and listens on this machine only",
             where=host,
-            fix="use 127.0.0.1, ::1 or localhost; --exposed only behind something that keeps strangers out",
+            fix="use 127.0.0.1, ::1 or localhost; --shielded only behind something that keeps strangers out",
         )
     uvicorn.run(create_app(store_path), host=host, port=port, log_level="warning", access_log=False)
 

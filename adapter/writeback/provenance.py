@@ -23,7 +23,10 @@ _LITERAL = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
 
 
 def evidence_of(decision: Decision) -> tuple[Source, ...]:
-    """Every record the verdict rests on, inputs of computed values included, each once and sorted."""
+    """Every record the verdict rests on, inputs of computed values included, each once and sorted.
+
+    That a type was completely fetched (``coverage/Condition``) is evidence too, but no record there.
+    """
     used = [
         evidence
         for top in decision.criteria
@@ -32,7 +35,7 @@ def evidence_of(decision: Decision) -> tuple[Source, ...]:
         if evidence.role == "used"
     ]
     sources = {source for evidence in used for source in (evidence.source, *evidence.derived_from)}
-    return tuple(sorted(source for source in sources if source.reference))
+    return tuple(sorted(source for source in sources if _LITERAL.fullmatch(source.reference)))
 
 
 def provenance(

@@ -1,0 +1,87 @@
+"""``adapter demo``: the main job from end to end, with embedded defaults, in front of the reader's eyes."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import shutil
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+
+from adapter import pipeline
+from adapter.cli import show
+from adapter.demo import hospital
+from adapter.pipeline import Workspace
+from adapter.writeback.send import WriteReport
+
+AS_OF = date(2019, 6, 3)
+_EMBEDDED = "http://127.0.0.1/fhir"
+
+
+def run(console: Console, progress: Console, folder: Path, base_url: str) -> None:
+    """Generate, land, screen, write back twice, export; everything lies under ``folder`` afterwards."""
+    workspace = Workspace(folder)
+    for old in ("hospital", "landing", "screening", "writeback", "exports"):
+        shutil.rmtree(folder / old, ignore_errors=True)
+    if not base_url:
+        (folder / "fhir.sqlite").unlink(missing_ok=True)
+    console.rule("1. A synthetic hospital")
+    made = hospital.generate(folder / "hospital" / "fhir")
+    console.print(
+        f"{made.patients} people, {sum(made.resources.values())} FHIR resources as Bulk Data NDJSON"
+    )
+    console.rule("2. Land, sieve, map, decide")
+    pipeline.land(made.folder, workspace, now=datetime.combine(AS_OF, datetime.min.time(), UTC))
+    trial = pipeline.open_trial()
+    done = pipeline.screen(trial, workspace, as_of=AS_OF, progress=progress.print)
+    show.accounts(console, done.sifted, done.facts.issues)
+    console.rule(f"3. Who may be eligible for {trial.protocol.id} as of {AS_OF}")
+    show.funnel(console, done.funnel, trial.protocol)
+    console.rule("4. Tell the hospital: ResearchSubject, Flag, Provenance")
+    first = _write(trial, workspace, base_url)
+    show.written(console, first)
+    again = _write(trial, workspace, base_url)
+    console.print(f"and once more: {again.resources_written} resources written, nothing doubled")
+    console.rule("5. Tell the sponsor: SDTM, pseudonymised")
+    report = pipeline.export_sdtm(trial, workspace, key=_key(folder / "pseudonym.key"))
+    show.exported(console, report)
+    console.rule()
+    served = base_url or "adapter serve --workspace " + str(folder)
+    show.places(
+        console,
+        {
+            "verdicts with evidence": str(workspace.screening / "decisions.ndjson"),
+            "facts and issues": str(workspace.screening / "facts"),
+            "what was planted": str(made.truth),
+            "raw data and coverage": str(workspace.landing / "manifest.json"),
+            "written FHIR resources": served + ("" if base_url else "   then /fhir/ResearchSubject"),
+            "datasets": str(workspace.sdtm),
+            "the rules": str(trial.folder / "protocol.yaml"),
+        },
+    )
+
+
+def _write(trial: pipeline.Trial, workspace: Workspace, base_url: str) -> WriteReport:
+    """To the server named, or in this process to the endpoint that ``adapter serve`` shows later."""
+    from adapter.web.app import create_app
+
+    transport = None if base_url else httpx.ASGITransport(create_app(workspace.root / "fhir.sqlite"))
+    report = asyncio.run(
+        pipeline.write_back(
+            trial, workspace, base_url or _EMBEDDED, now=datetime.now(UTC), transport=transport
+        )
+    )
+    if fault := report.fault():
+        raise fault
+    return report
+
+
+def _key(path: Path) -> bytes:
+    """The demo's own pseudonym key, made once; a real site keeps its key elsewhere."""
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_bytes(secrets.token_hex(32).encode())
+    return path.read_bytes()
