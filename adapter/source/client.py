@@ -63,7 +63,6 @@ class Refusal(SourceRefused):
 
 _FIXES = {
     400: "the server does not know this search; see its CapabilityStatement",
-    401: "renew the token; check its scopes",
     403: "ask the hospital to grant this scope",
 }
 
@@ -136,9 +135,9 @@ class FhirClient:
     async def get(self, url: httpx.URL, wanted: type[T], *, where: str) -> T:
         """GET one JSON answer and decode it.
 
-        ``where`` names the request in errors without its query. Raises :class:`Refusal` for 4xx,
-        SourceUnavailable when retries are used up, SourceUntrustworthy for a foreign host, a page that is
-        no FHIR, or one over the size limit.
+        ``where`` names the request in errors without its query. Raises ConfigError for 401 (after asking for
+        another token once), :class:`Refusal` for any other 4xx, SourceUnavailable when retries are used up,
+        SourceUntrustworthy for a foreign host, a page that is no FHIR, or one over the size limit.
         """
         try:
             async for attempt in stamina.retry_context(
@@ -167,6 +166,13 @@ class FhirClient:
         answer = await self._followed(url, where, renew=False)
         if answer.status == 401 and self._token is not None:
             answer = await self._followed(url, where, renew=True)
+        if answer.status == 401:
+            # Every further request would end like this one: no type is at fault, so none is skipped.
+            raise ConfigError(
+                "the server does not accept the token" if self._token else "the server asks for a token",
+                where=where,
+                fix="put a valid token into the file that ADAPTER_TOKEN_FILE names; check its scopes",
+            )
         if answer.status != 200:
             raise Refusal(answer.status, where)
         return answer

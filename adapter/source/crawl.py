@@ -86,11 +86,13 @@ async def crawl(
     """Fetch everything about every candidate of the query, and about ``patients`` named beforehand.
 
     ``sink(resource_type, raw)`` receives each resource once, bytes as received, in an order that does not
-    depend on timing. ``progress(done, of)`` counts subjects. Raises SourceUnavailable or SourceUntrustworthy
-    when the server as a whole cannot be used; a refusal of one type does not stop the crawl.
+    depend on timing. ``progress(done, of)`` counts subjects. Raises SourceUnavailable, SourceUntrustworthy or
+    ConfigError (401) when the server as a whole cannot be used, SourceRefused if it answers no search for
+    candidates and no ``patients`` are named; a refusal of one type does not stop the crawl.
     """
     crawler = _Crawler(client, await capabilities(client), sink, asyncio.Semaphore(concurrency))
-    found = set(patients) | await crawler.candidates(query)
+    found = set(patients)
+    found |= await crawler.candidates(query, may_be_refused=bool(found))
     groups = await crawler.patients(found)
     names = sorted(groups)
     for start in range(0, len(names), concurrency):
@@ -145,11 +147,12 @@ class _Crawler:
         self._handed: set[tuple[str, str, str]] = set()
         self._wanted_medications: set[str] = set()
         self._unanswered = 0
+        self._answered = False
         self.coverage: list[Coverage] = []
         self.issues: list[Issue] = []
         self.resources = 0
 
-    async def candidates(self, query: CandidateQuery) -> set[str]:
+    async def candidates(self, query: CandidateQuery, *, may_be_refused: bool) -> set[str]:
         """Patient ids nominated by code, by text and by study."""
         needles = query.codes | query.texts
         asked: list[tuple[str, str, str]] = []
@@ -165,7 +168,14 @@ class _Crawler:
             for entry in await self._nominations(kind, name, value):
                 if holds(entry.raw, needles):
                     found |= self._subjects(entry)
-        return found | await self._enrolled(query.studies)
+        found |= await self._enrolled(query.studies)
+        if (needles or query.studies) and not self._answered and not may_be_refused:
+            raise SourceRefused(
+                "no search for candidates was answered: nobody found is not nobody there",
+                where=str(self._client.base),
+                fix="ask the hospital for search by code, name the patients, or land a bulk export",
+            )
+        return found
 
     async def patients(self, found: set[str]) -> dict[str, frozenset[str]]:
         """Read the candidates and every record linked to one; maps each id to the ids of its person."""
@@ -222,6 +232,7 @@ class _Crawler:
             code = "CANDIDATE_SEARCH_LIMITED" if name.endswith(":text") else "CANDIDATE_SEARCH_REFUSED"
             self._issue(code, kind, f"{kind} by {name}", _reason(refusal))
             return []
+        self._answered = True
         return found.entries
 
     async def _enrolled(self, studies: frozenset[str]) -> set[str]:

@@ -288,6 +288,15 @@ async def test_the_token_goes_with_each_request_and_is_renewed_once() -> None:
     assert sent == [f"Bearer {TOKEN}-{number}" for number in (1, 2, 3, 4)]
 
 
+@pytest.mark.parametrize("token", [FixedToken(TOKEN.encode()), None])
+async def test_a_token_not_accepted_ends_the_run(token: FixedToken | None) -> None:
+    with respx.mock() as server:
+        server.get(url__startswith=BASE).mock(return_value=httpx.Response(401))
+        async with FhirClient(BASE, token, patience=QUICK) as client:
+            with pytest.raises(ConfigError, match="ADAPTER_TOKEN_FILE"):
+                await crawl(client, QUERY, lambda kind, raw: None)
+
+
 async def test_a_token_file_is_read_at_every_use(tmp_path: Path) -> None:
     path = tmp_path / "token"
     source = FileToken(path)
@@ -450,6 +459,11 @@ async def test_what_is_missing_of_a_merged_record_is_missing_of_the_person() -> 
     assert report.candidates == ("p0", "p1")
     assert not is_covered(report.coverage, "Patient", "p1", None, None)
     assert is_covered(report.coverage, "Observation", "p1", None, None)
+
+
+async def test_nobody_found_because_nobody_could_search_is_no_answer() -> None:
+    with pytest.raises(SourceRefused, match="nobody found is not nobody there"):
+        await crawled(Hospital(Condition=lambda request: httpx.Response(403)))
 
 
 async def test_a_server_that_goes_down_ends_the_crawl() -> None:
