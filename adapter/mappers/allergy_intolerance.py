@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from adapter.mappers import r4
 from adapter.mappers.context import Context, Mapped, codings_of, issue, refused, shape_of, source_of
-from adapter.mappers.diagnoses import Presence
+from adapter.mappers.diagnoses import Presence, Reading
 from adapter.mappers.flags import flags_of
 from adapter.mappers.medication import Product, product_of
 from adapter.mappers.onset import Choice, birth_of, moment
@@ -147,7 +147,7 @@ def _about(concept: r4.CodeableConcept | None, context: Context) -> list[_Substa
     entries += [(entry, codings[0]) for entry in terminology.concepts_for_text(r4.display(concept))]
     for entry, coding in entries:
         if entry.concept in _ABOUT_ALLERGY:
-            return [_Substance(entry.concept, coding, entry.use, (), entry.flags)]
+            return [_Substance(entry.concept, coding, Reading(entry, coding).use, (), entry.flags)]
     return [_drug(one) for one in product_of(concept, context)]
 
 

@@ -14,13 +14,12 @@ from typing import NamedTuple
 
 from adapter.mappers import r4
 from adapter.mappers.context import Context, Mapped, codings_of, issue, refused, shape_of, source_of
-from adapter.mappers.diagnoses import STAGE, Diagnosis, Presence, diagnosis_of, stage_of
+from adapter.mappers.diagnoses import STAGE, Diagnosis, Presence, Reading, diagnosis_of, stage_of
 from adapter.mappers.flags import flags_of
 from adapter.mappers.onset import Choice, Moment, birth_of, moment, span
 from adapter.model.dates import PartialDate
 from adapter.model.facts import Coding, Event, Finding
 from adapter.model.resource import RawResource
-from adapter.model.terminology import CodeEntry
 
 _CLINICAL: Mapping[str, Presence] = MappingProxyType(
     {
@@ -95,21 +94,21 @@ def map_condition(resource: Condition, raw: RawResource, context: Context) -> Ma
     events = [
         Event(
             subject=subject,
-            concept=entry.concept if entry else "",
+            concept=reading.entry.concept if reading else "",
             source=source_of(resource, raw),
             category="diagnosis",
-            code=coding,
-            use=entry.use if entry else "AUTO",
-            presence=diagnosis.presence(course.stated, entry),
+            code=reading.coding if reading else diagnosis.coding,
+            use=reading.use if reading else "AUTO",
+            presence=diagnosis.presence(course.stated, reading),
             start=course.start,
             end=course.end,
             recorded=course.recorded,
             status=course.status,
             attributes=course.attributes,
-            flags=flags_of(*course.flags, more=entry.flags if entry else ("UNMAPPED_CODE",)),
+            flags=flags_of(*course.flags, more=reading.entry.flags if reading else ("UNMAPPED_CODE",)),
             excluded=course.excluded or diagnosis.excluded,
         )
-        for entry, coding in _told(diagnosis)
+        for reading in _told(diagnosis)
     ]
     findings = (_finding(resource, raw, subject, diagnosis, course, stage),) if stage else ()
     problems = [("Condition.onset[x]", began.problem), ("Condition.abatement[x]", ended.problem)]
@@ -124,12 +123,10 @@ def map_condition(resource: Condition, raw: RawResource, context: Context) -> Ma
     return Mapped(events=tuple(events), findings=findings, issues=issues)
 
 
-def _told(diagnosis: Diagnosis) -> list[tuple[CodeEntry | None, Coding]]:
+def _told(diagnosis: Diagnosis) -> list[Reading | None]:
     """Every concept but the stage, which is a finding; at least one row, so that no diagnosis is lost."""
-    told: list[tuple[CodeEntry | None, Coding]] = [
-        (one.entry, one.coding) for one in diagnosis.readings if one.entry.concept != STAGE
-    ]
-    return told or [(None, diagnosis.coding)]
+    told: list[Reading | None] = [one for one in diagnosis.readings if one.entry.concept != STAGE]
+    return told or [None]
 
 
 def _onset(resource: Condition) -> Choice:

@@ -13,13 +13,12 @@ from typing import Literal
 
 from adapter.mappers import r4
 from adapter.mappers.context import Context, Mapped, issue, refused, shape_of, source_of
-from adapter.mappers.diagnoses import Diagnosis, diagnosis_of
+from adapter.mappers.diagnoses import Diagnosis, Reading, diagnosis_of
 from adapter.mappers.flags import flags_of
 from adapter.mappers.medication import Named, product_of, systemic
 from adapter.mappers.onset import Choice, Moment, birth_of, moment
-from adapter.model.facts import Coding, Event, Intervention
+from adapter.model.facts import Event, Intervention
 from adapter.model.resource import RawResource
-from adapter.model.terminology import CodeEntry
 
 _EXCLUDED: Mapping[str, str] = MappingProxyType(
     {
@@ -33,6 +32,7 @@ _EXCLUDED: Mapping[str, str] = MappingProxyType(
 _FLAGS: Mapping[str, str] = MappingProxyType(
     {"": "STATUS_MISSING", "unknown": "STATUS_UNKNOWN", "in-progress": "UNFINISHED"}
 )
+_NAMED_PROCEDURES = ("kidney_biopsy", "kidney_transplant")
 _GIVING = ("输注", "注射", "滴注", "静滴", "静推", "给药", "冲击", "infusion", "injection", "administration")
 
 
@@ -55,7 +55,7 @@ def map_procedure(resource: Procedure, raw: RawResource, context: Context) -> Ma
     subject = context.subject(resource.subject)
     if not subject:
         return refused("NO_SUBJECT", resource, raw, path="Procedure.subject")
-    diagnosis = diagnosis_of((resource.code,), context)
+    diagnosis = _done(diagnosis_of((resource.code,), context))
     if diagnosis.empty:
         return refused("NO_CODE", resource, raw, path="Procedure.code", subject=subject)
     performed = moment(
@@ -83,16 +83,16 @@ def map_procedure(resource: Procedure, raw: RawResource, context: Context) -> Ma
         "category": r4.first_code(resource.category) or r4.display(resource.category),
         "body_site": " ".join(code for one in resource.bodySite if (code := r4.first_code(one))),
     }
-    told: list[tuple[CodeEntry | None, Coding]] = [(one.entry, one.coding) for one in diagnosis.readings]
+    told: list[Reading | None] = list(diagnosis.readings)
     events = tuple(
         Event(
             subject=subject,
-            concept=entry.concept if entry else "",
+            concept=reading.entry.concept if reading else "",
             source=source_of(resource, raw),
             category="procedure",
-            code=coding,
-            use=entry.use if entry else "AUTO",
-            presence=_presence(diagnosis),
+            code=reading.coding if reading else diagnosis.coding,
+            use=reading.use if reading else "AUTO",
+            presence=_presence(diagnosis, reading),
             start=performed.start,
             end=performed.end or performed.start,
             status=status,
@@ -100,23 +100,37 @@ def map_procedure(resource: Procedure, raw: RawResource, context: Context) -> Ma
             flags=flags_of(
                 _FLAGS.get(status, ""),
                 "" if performed.start or performed.end else "NO_DATE",
-                more=entry.flags if entry else ("UNMAPPED_CODE",),
+                more=reading.entry.flags if reading else ("UNMAPPED_CODE",),
                 dates=(performed.start, performed.end),
             ),
             excluded=_EXCLUDED.get(status, ""),
         )
-        for entry, coding in told or [(None, diagnosis.coding)]
+        for reading in told or [None]
     )
     return Mapped(events=events, issues=tuple(issues))
+
+
+def _done(diagnosis: Diagnosis) -> Diagnosis:
+    """Without diseases that only the wording names: ``Hepatitis C screening`` is not hepatitis C."""
+    kept = [
+        one
+        for one in diagnosis.readings
+        if one.entry.system != "text"
+        or one.entry.verification == "SITE"
+        or one.entry.concept in _NAMED_PROCEDURES
+    ]
+    return diagnosis._replace(readings=tuple(kept))
 
 
 def _words(concept: r4.CodeableConcept | None) -> list[str]:
     return [concept.text or "", *(one.display or "" for one in concept.coding)] if concept else []
 
 
-def _presence(diagnosis: Diagnosis) -> Literal["present", "unconfirmed", "refuted"]:
+def _presence(
+    diagnosis: Diagnosis, reading: Reading | None = None
+) -> Literal["present", "unconfirmed", "refuted"]:
     """A procedure that was done is done: only doubt and denial in its wording matter, not "history of"."""
-    stated = diagnosis.presence("present")
+    stated = diagnosis.presence("present", reading)
     return "present" if stated == "past" else stated
 
 

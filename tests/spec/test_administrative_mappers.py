@@ -124,6 +124,11 @@ def test_type_and_criticality_keep_an_intolerance_from_being_an_allergy() -> Non
     assert found.recorded.day == date(2019, 5, 20)
 
 
+def test_related_allergies_can_be_asked_about() -> None:
+    found = event("AllergyIntolerance", code=coded(SNOMED, "428787002", "红霉素过敏"), **CONFIRMED)
+    assert (found.concept, found.use, found.flags) == ("macrolide_allergy", "AUTO", ("REVIEW",))
+
+
 def test_the_substance_of_the_reaction_counts_where_the_code_names_none() -> None:
     found = event(
         "AllergyIntolerance",
@@ -166,6 +171,7 @@ def test_a_biopsy_counts_if_it_was_done(elements: dict[str, Any], expected: tupl
         ("Cyclophosphamide infusion", ["cyclophosphamide"]),
         ("他克莫司血药浓度测定", []),  # measured, not given
         ("换药", []),
+        ("Hepatitis C screening", []),  # nor is the disease it looks for a diagnosis
     ],
 )
 def test_a_procedure_that_gives_a_drug_is_an_administration(text: str, drugs: list[str]) -> None:

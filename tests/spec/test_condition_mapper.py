@@ -179,7 +179,10 @@ def test_wording_takes_back_what_the_code_says(text: str, presence: str, exclude
     [
         ("Z85.100", "history_of_malignancy", "past", "AUTO"),  # E-43: history is never active
         ("Z80.000", "family_history_of_malignancy", "present", "NEVER"),
-        ("I82.300", "renal_vein_thrombosis", "present", "SUPP"),  # a person decides
+        ("I82.300", "renal_vein_thrombosis", "present", "AUTO"),  # sure; the protocol asks a person
+        ("I80.300", "leg_deep_vein_thrombosis", "unconfirmed", "AUTO"),  # which vein is not said
+        ("R75.x00", "hiv", "unconfirmed", "AUTO"),  # inconclusive
+        ("B90.900", "tuberculosis_latent", "present", "AUTO"),
         ("Z86.700", "pulmonary_embolism", "present", "NEVER"),
     ],
 )

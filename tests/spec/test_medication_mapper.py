@@ -296,7 +296,7 @@ def test_tablets_become_milligrams_by_the_strength_on_record() -> None:
         medicationReference={"reference": "Medication/t"},
         dosageInstruction=[dosage(6, "片", 1)],
     )
-    assert (found.dose, found.dose_unit, found.daily_dose) == (30, "mg", 30)
+    assert (found.dose, found.dose_unit, found.daily_dose) == (Fraction(30), "mg", Fraction(30))
 
 
 def test_a_dosage_in_words_alone_is_an_issue_and_no_dose() -> None:
