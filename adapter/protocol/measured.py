@@ -57,7 +57,7 @@ def _chosen_decide(
     if "CONFLICT" in newer and test.selection.take == "latest":
         truth, needs = Truth.UNKNOWN, ("which of the contradicting newer readings is right",)
     opposite = {Truth.TRUE: Truth.FALSE, Truth.FALSE: Truth.TRUE}.get(truth)
-    if any(found.truth is opposite for _, found in others):
+    if test.selection.take in ("latest", "nearest") and any(found.truth is opposite for _, found in others):
         flags = (*flags, "READINGS_DISAGREE")
     distance = next((found.distance for _, found in judged if found.distance), "")
     return Outcome(truth, (*evidence, *pool.others()), flags, needs, distance)
