@@ -87,7 +87,8 @@ class Profiles:
 
     def check(self, resource: Json, profile: str) -> tuple[Fault, ...]:
         """Every breach of the profile; raises KeyError for a profile that is not in the folder."""
-        return tuple(self._against(resource, f"{BASE}/StructureDefinition/{profile}", profile))
+        root = str(resource.get("resourceType", profile))
+        return tuple(self._against(resource, f"{BASE}/StructureDefinition/{profile}", root))
 
     def _expand(self, value_set: Json) -> frozenset[tuple[str, str]]:
         found: set[tuple[str, str]] = set()
