@@ -38,6 +38,7 @@ BY_PATIENT: dict[str, tuple[str, ...]] = {
     "Consent": ("patient",),
     "DiagnosticReport": ("patient", "subject"),
     "Encounter": ("patient", "subject"),
+    "Immunization": ("patient",),
     "MedicationAdministration": ("patient", "subject"),
     "MedicationDispense": ("patient", "subject"),
     "MedicationRequest": ("patient", "subject"),
