@@ -263,7 +263,7 @@ def changed(base: dict[str, Row], **changes: Row | None) -> tuple[Row, ...]:
 
 
 def told(decision: Decision, criterion: str) -> str:
-    """``met [BOUNDARY]``: a verdict with its flags, as the tables write it."""
+    """``met [BOUNDARY]``: a verdict with its flags, as the tables write it; ``review`` is asked apart."""
     result = decision.criterion(criterion)
-    flags = f" [{', '.join(result.flags)}]" if result.flags else ""
-    return f"{result.verdict.value}{flags}"
+    shown = [flag for flag in result.flags if flag != "REVIEW"]
+    return f"{result.verdict.value} [{', '.join(shown)}]" if shown else result.verdict.value

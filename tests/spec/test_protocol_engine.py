@@ -80,23 +80,11 @@ TROUGHS = "share: {finding: tacrolimus_trough, at_most: 10 ng/mL, of_at_least: 3
         ("{finding: urine_protein_24h, take: every, above: 3 g/d}", PROTEIN, "met"),
         ("{finding: urine_protein_24h, take: every, above: 5 g/d}", PROTEIN, "not_met"),
         ("{finding: urine_protein_24h, take: every, of_at_least: 4, above: 3 g/d}", PROTEIN, "unknown"),
-        (
-            "{finding: urine_protein_24h, take: nearest, near: 2019-03-01, between: [8 g/d, 9 g/d]}",
-            PROTEIN,
-            NEAR,
-        ),
+        ("{finding: urine_protein_24h, take: nearest, near: 2019-03-01, below: 9 g/d}", PROTEIN, NEAR),
         # 9 February lies 30 days after 10 January and 29 before 10 March
-        (
-            "{finding: urine_protein_24h, take: nearest, near: 2019-02-09, between: [8 g/d, 9 g/d]}",
-            PROTEIN,
-            NEAR,
-        ),
-        # 10 March and 10 May are both 30 days from 9 April and 31 from 10 April: the earlier of equals
-        (
-            "{finding: urine_protein_24h, take: nearest, near: 2019-04-09, between: [8 g/d, 9 g/d]}",
-            PROTEIN,
-            NEAR,
-        ),
+        ("{finding: urine_protein_24h, take: nearest, near: 2019-02-09, below: 9 g/d}", PROTEIN, NEAR),
+        # 11 March lies 60 days after 10 January and 60 before 10 May: of equals the earlier
+        ("{finding: urine_protein_24h, take: nearest, near: 2019-03-11, above: 9 g/d}", PROTEIN[::2], NEAR),
         # thresholds that are other readings
         ('{reading: last, below: "50 % of reading:peak"}', PROTEIN, "met [READINGS_DISAGREE]"),
         ("{reading: last, at_most: 0.4 x reading:first}", PROTEIN, "met [BOUNDARY, READINGS_DISAGREE]"),
