@@ -132,7 +132,12 @@ def plan_writeback(
     study: StudyReference,
     now: datetime,
 ) -> Plan:
-    """Plan all decisions; a subject that cannot be written is refused with a reason and stops nobody else."""
+    """Plan all decisions; a subject that cannot be written is refused with a reason and stops nobody else.
+
+    Raises ValueError if ``now`` has no zone: an instant without one is no FHIR instant.
+    """
+    if now.tzinfo is None:
+        raise ValueError("now needs a time zone")
     ordered = sorted(decisions, key=lambda decision: decision.subject)
     times = Counter(decision.subject for decision in ordered)
     device_reference = f"Device/{client_id('device', SOFTWARE, __version__)}"

@@ -24,7 +24,7 @@ from adapter.writeback.current import read_current, subjects_of
 from adapter.writeback.plan import Change, Plan, SubjectPlan, plan_writeback, transaction
 from adapter.writeback.research_study import StudyReference
 from adapter.writeback.resources import content_sha256
-from adapter.writeback.server import Server, Stored, Token
+from adapter.writeback.server import Busy, Server, Stored, Token
 
 RUNG = "ResearchSubject"  # the first of the ladder; lower rungs choose by CapabilityStatement, later
 SUBJECTS_IN_ONE_TRANSACTION = 20
@@ -75,8 +75,10 @@ async def write_back(
 
     ``token`` gives the bearer token, ``progress`` is told (done, total) subjects, ``aliases`` maps merged
     Patient ids to survivors, ``transport`` replaces the network (``httpx.ASGITransport(app)`` writes into an
-    embedded endpoint). Raises what reading raises (:class:`SourceUnavailable`, ...) before anything was
-    written; later failures are outcomes of their subjects, see :meth:`WriteReport.fault`.
+    embedded endpoint). Raises what reading raises before anything was written: :class:`SourceRefused` where
+    the server has no ResearchSubjects (then :func:`adapter.writeback.file.write_bundle_file` is the way),
+    :class:`SourceUnavailable` and so on. Later failures are outcomes of their subjects, see
+    :meth:`WriteReport.fault`.
     """
     chosen = list(decisions)
     with Ledger(ledger_path, base_url) as ledger:
@@ -100,6 +102,7 @@ class _Courier:
         self._done: dict[str, SubjectPlan] = {}
         self._written = 0
         self._on_server = ""
+        self._wait = 0.0
 
     async def plan(self, decisions: Sequence[Decision]) -> Plan:
         memory = self._ledger.recall()
@@ -122,7 +125,9 @@ class _Courier:
             again = self._unsettled(round_number)
             if not again or round_number == ROUNDS - 1:
                 break
-            await asyncio.sleep(round_number)  # a conflict may be read again at once; an outage not twice
+            await asyncio.sleep(
+                max(self._wait, round_number)
+            )  # at once the first time, unless told otherwise
             try:
                 plan = await self.plan([one for one in decisions if one.subject in again])
             except AdapterError:
@@ -166,6 +171,7 @@ class _Courier:
                 self._fail(subjects[0], fault)
             return
         except SourceUnavailable as fault:
+            self._wait = fault.wait if isinstance(fault, Busy) else 0.0
             for one in subjects:
                 self._fail(one, fault)
             return

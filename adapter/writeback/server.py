@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Sequence
+from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, Self
 
 import httpx
@@ -27,11 +28,20 @@ from adapter.writeback.resources import Json, decode, encode
 
 Token = Callable[[], str]
 
+LONGEST_WAIT = 60.0
 REQUEST_SECONDS = 120  # the whole of one request; httpx's own timeouts never stop a trickle of bytes
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _CONFLICT = frozenset({409, 412})
 _ETAG = re.compile(r'(?:W/)?"?(?P<version>[A-Za-z0-9\-.]{1,64})"?')
 _VENDOR_CODE = re.compile(r"HAPI-\d{4}")
+
+
+class Busy(SourceUnavailable):
+    """Passing fault of a server that said when to come back; ``wait`` in seconds, 0 if it did not say."""
+
+    def __init__(self, message: str, *, where: str, wait: float) -> None:
+        super().__init__(message, where=where)
+        self.wait = wait
 
 
 class Stored(NamedTuple):
@@ -109,7 +119,7 @@ class Server:
             raise SourceUnavailable("the answer to a transaction cannot be read") from fault
 
     async def _read(self, url: str, what: str, allowed: Sequence[int] = ()) -> httpx.Response:
-        async for attempt in stamina.retry_context(on=SourceUnavailable, attempts=3, wait_initial=0.5):
+        async for attempt in stamina.retry_context(on=_again, attempts=3, wait_initial=0.5):
             with attempt:
                 answer = await self._once("GET", url, what)
         if answer.status_code != 200 and answer.status_code not in allowed:
@@ -131,8 +141,26 @@ class Server:
             kind = type(fault).__name__  # its text may hold the URL
             raise SourceUnavailable(f"no answer ({kind})", where=what) from None
         if answer.status_code in _PASSING:
-            raise SourceUnavailable(f"the server answered {answer.status_code}", where=what)
+            wait = _retry_after(answer.headers.get("Retry-After", ""), answer.headers.get("Date", ""))
+            raise Busy(f"the server answered {answer.status_code}", where=what, wait=wait)
         return answer
+
+
+def _again(fault: Exception) -> bool | float:
+    """Retry passing faults, after the time the server named if it named one."""
+    return fault.wait or True if isinstance(fault, Busy) else isinstance(fault, SourceUnavailable)
+
+
+def _retry_after(text: str, server_now: str) -> float:
+    """Seconds from ``Retry-After`` (seconds or an HTTP date, by the server's own clock); 0 if it says nothing
+    usable. Never more than LONGEST_WAIT: a person may run the command again."""
+    if text.isdigit():
+        return min(float(text), LONGEST_WAIT)
+    try:
+        wait = (parsedate_to_datetime(text) - parsedate_to_datetime(server_now)).total_seconds()
+    except (ValueError, TypeError):
+        return 0.0
+    return min(max(wait, 0.0), LONGEST_WAIT)
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

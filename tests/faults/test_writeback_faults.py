@@ -205,6 +205,44 @@ async def test_a_redirect_is_not_followed(server: Fake, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("headers", "waited"),
+    [
+        ({"Retry-After": "7"}, 7),
+        ({"Retry-After": "Sun, 01 Mar 2026 09:30:09 GMT", "Date": "Sun, 01 Mar 2026 09:30:00 GMT"}, 9),
+        ({"Retry-After": "86400"}, 60),
+        ({"Retry-After": "soon"}, 0),
+        ({"Retry-After": "Sun, 01 Mar 2026 09:30:09 GMT"}, 0),
+        ({}, 0),
+    ],
+)
+async def test_a_busy_server_is_given_the_time_it_asks_for(
+    server: Fake, tmp_path: Path, headers: dict[str, str], waited: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    async def note(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", note)
+    server.answers = [None, httpx.Response(429, headers=headers), None]
+    assert (await write(tmp_path, decision("eligible"))).outcomes == {"created": 1}
+    assert waits == [waited]
+
+
+async def test_pages_are_followed(router: respx.MockRouter, tmp_path: Path) -> None:
+    """The subject is on the second page; whoever stops at the first writes it again."""
+    more = f"{BASE}/ResearchSubject?page=2"
+    first_page = {"resourceType": "Bundle", "link": [{"relation": "next", "url": more}]}
+    first = router.get(url__startswith=f"{BASE}/ResearchSubject?study=").respond(json=first_page)
+    second = router.get(more).mock(side_effect=lambda request: server.search(request))
+    server = Fake(router)
+    await write(tmp_path, decision("eligible"))
+    assert (await write(tmp_path, decision("eligible"), now=LATER)).outcomes == {"unchanged": 1}
+    assert first.called
+    assert second.called
+
+
+@pytest.mark.parametrize(
     "link",
     [
         "https://evil.example/fhir/ResearchStudy?page=2",
