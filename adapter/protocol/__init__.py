@@ -2,6 +2,7 @@
 
 from adapter.protocol.check import Remark, check
 from adapter.protocol.evaluate import evaluate
+from adapter.protocol.explain import OpenQuestion, settle
 from adapter.protocol.load import load
 
-__all__ = ["Remark", "check", "evaluate", "load"]
+__all__ = ["OpenQuestion", "Remark", "check", "evaluate", "load", "settle"]

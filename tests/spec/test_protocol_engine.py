@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from adapter.model.coverage import Coverage
 from adapter.model.decision import Verdict
 from adapter.model.facts import Coding, Facts, Source
-from adapter.protocol import evaluate, load
+from adapter.protocol import evaluate, load, settle
 from tests.spec.protocol_words import (
     DAY,
     P0,
@@ -218,3 +218,19 @@ def test_the_fingerprint_moves_with_evidence_versions_and_days_and_with_nothing_
 def test_one_subject_at_a_time() -> None:
     with pytest.raises(ValueError, match="exactly one subject"):
         evaluate(protocol(), Facts(), as_of=SCREENING, zone=ZONE)
+
+
+def test_what_would_settle_an_open_decision() -> None:
+    assert settle(protocol(), judged(*changed(P0))) == ()
+    rows = changed(P0, protein=None, can_comply=None, tbil=None)
+    asked = {question.id: question.settles for question in settle(protocol(), judged(*rows))}
+    assert asked == {
+        "INCL03A": ("a usable reading of Protein in 24-hour urine, collected 2019-05-06 to 2019-06-03",),
+        "EXCL06": ("a usable reading of Total bilirubin, collected 2019-05-06 to 2019-06-03",),
+        "EXCL11": ("an answer to the question 'can-comply'",),
+    }
+
+
+def test_a_consent_not_asked_for_yet_is_pending() -> None:
+    [question] = settle(protocol(), judged(*changed(P0, consent=None, consent_date=None)))
+    assert (question.id, question.pending) == ("INCL05", True)
