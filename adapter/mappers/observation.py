@@ -212,8 +212,11 @@ class _Reading:
         value = value_of(self.reading, question)
         done = canonical(value, question)
         limited = limits_of(self.reading, question, done, self.subject, self.moment, self.context)
+        done = _kit_is_known(done, limited)
         verdict = judge(value, done.interval if done.entry else None, limited.range, self.reading, question)
-        done = self._settle_units(done, limited, verdict.answer)
+        if verdict.answer and done.excluded in ("UNIT_UNKNOWN", "UNIT_MISSING"):
+            # The words decide a qualitative question; the number stays out, because its unit is not known.
+            done = msgspec.structs.replace(done, excluded="")
         absent = self._absent()
         mismatch = (
             "" if terminology.specimen_fits(done.concept.key, self.sample.kind) else "SPECIMEN_MISMATCH"
@@ -264,17 +267,6 @@ class _Reading:
             ),
         )
         return msgspec.structs.replace(row, flags=flags_of(more=(*row.flags, *analyte_flags(row))))
-
-    def _settle_units(self, done: Canonical, limited: Limited, answer: str) -> Canonical:
-        """What only shows once limits and answer are known."""
-        if done.concept.key == "pla2r_antibody" and "UNIT_ASSUMED" in done.flags:
-            high = limited.range.high if limited.range and limited.range.origin == "resource" else None
-            if not elisa_default_fits(high):
-                return Canonical(done.concept, flags=("UNIT_MISSING",), excluded="UNIT_MISSING")
-        if answer and done.excluded in ("UNIT_UNKNOWN", "UNIT_MISSING"):
-            # The words decide a qualitative question; the number stays out because its unit is not known.
-            return msgspec.structs.replace(done, excluded="")
-        return done
 
     def _report_trouble(self, excluded: str, entry: CodeEntry, value: Value) -> None:
         """An issue for what a person of the hospital can mend."""
@@ -339,3 +331,13 @@ class _Reading:
         if reason is None:
             return ""
         return r4.first_code(reason) or "stated as text"
+
+
+def _kit_is_known(done: Canonical, limited: Limited) -> Canonical:
+    """An anti-PLA2R number whose unit the site assumed counts only beside the limits of that kit (A.5)."""
+    if done.concept.key != "pla2r_antibody" or "UNIT_ASSUMED" not in done.flags:
+        return done
+    high = limited.range.high if limited.range and limited.range.origin == "resource" else None
+    if elisa_default_fits(high):
+        return done
+    return Canonical(done.concept, flags=("UNIT_MISSING",), excluded="UNIT_MISSING")
