@@ -41,6 +41,7 @@ readings:
   first: {finding: urine_protein_24h, take: earliest}
   last: {finding: urine_protein_24h}
   peak: {finding: urine_protein_24h, take: highest}
+  many: {finding: urine_protein_24h, take: any, of_at_least: 4}
 criteria:
   - id: RULE
     kind: inclusion
@@ -65,6 +66,8 @@ def troughs(*levels: str) -> list[Row]:
 
 
 NEAR = "met [READINGS_DISAGREE]"
+ONE_DAY = values("urine_protein_24h", ("10", "2019-05-10T08:00:00Z"), ("4", "2019-05-10T12:00:00Z"))
+LATER = values("urine_protein_24h", ("10", "2019-06-04"))
 PROTEIN = values("urine_protein_24h", ("10", "2019-01-10"), ("8", "2019-03-10"), ("4", "2019-05-10"))
 A_DAY = "{elapsed: {since: visit, until: screening, at_least: 1 day}}"
 HIGH_SUGAR = "repeated: {finding: glucose, above: 11.1 mmol/L, readings: 2, apart: {at_least: 14 days}}"
@@ -94,6 +97,15 @@ TROUGHS = "share: {finding: tacrolimus_trough, at_most: 10 ng/mL, of_at_least: 3
         ("{fall: {from: peak, to: last}, at_least: 60 %}", PROTEIN, "met [BOUNDARY]"),
         ("{rise: {from: last, to: last}, above: 10 %}", PROTEIN, "not_met"),  # from 8 to 4
         ("{rise: {from: last, to: last}, above: 10 %}", PROTEIN[:1], "unknown"),
+        ("{fall: {from: peak, to: many}, above: 50 %}", PROTEIN, "met"),
+        (
+            "{fall: {from: peak, to: many}, above: 70 %}",
+            PROTEIN,
+            "unknown",
+        ),  # three values, four are asked for
+        ("{fall: {from: peak, to: last}, above: 10 %}", ONE_DAY, "unknown"),  # not within one day
+        # an assessment sees nothing from after its day
+        ("{finding: urine_protein_24h, from: 2019-05-01, to: 2019-12-31, above: 3 g/d}", LATER, "unknown"),
         # repeated: on 2 dates at least 14 days apart
         (f"{{{HIGH_SUGAR}}}", values("glucose", ("12", "2019-05-01"), ("12", "2019-05-15")), "met"),
         (f"{{{HIGH_SUGAR}}}", values("glucose", ("12", "2019-05-01"), ("12", "2019-05-14")), "not_met"),
