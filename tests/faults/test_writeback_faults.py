@@ -190,6 +190,9 @@ async def test_a_refused_chunk_is_split_and_only_the_culprit_is_refused(server: 
         httpx.Response(200, json={"resourceType": "OperationOutcome", "issue": []}),
         httpx.Response(200, json={"resourceType": "Bundle", "entry": []}),
         httpx.Response(200, json={"resourceType": "Bundle", "entry": [{}] * 3}),
+        httpx.Response(
+            200, json={"resourceType": "Bundle", "entry": [{"response": {"status": "409 Conflict"}}] * 3}
+        ),
     ],
 )
 async def test_an_answer_that_says_nothing_is_unknown(
@@ -292,6 +295,30 @@ async def test_what_cannot_be_read_is_not_written(
     with pytest.raises(fault):
         await write(tmp_path, decision("eligible"))
     assert not posted.called
+
+
+async def test_a_lenient_server_that_ignores_what_was_asked_does_not_mislead(
+    server: Fake, tmp_path: Path
+) -> None:
+    """The fake returns everything of a type, as servers may that ignore a parameter they do not know: the
+    subject of another study, and another study's flag, are not ours."""
+    server.held["ResearchSubject/elsewhere"] = {
+        "resourceType": "ResearchSubject",
+        "id": "elsewhere",
+        "meta": {"versionId": "1"},
+        "status": "screening",
+        "study": {"reference": "ResearchStudy/another"},
+        "individual": {"reference": "Patient/p1"},
+    }
+    server.held["ResearchStudy/another"] = {
+        "resourceType": "ResearchStudy",
+        "id": "another",
+        "identifier": [{"value": "NCT00000000"}],
+    }
+    before = dict(server.held)
+    assert (await write(tmp_path, decision("eligible"))).outcomes == {"created": 1}
+    assert (await write(tmp_path, decision("eligible"))).outcomes == {"unchanged": 1}
+    assert {url: server.held[url] for url in before} == before
 
 
 async def test_two_studies_with_the_number_are_for_a_person_to_sort_out(server: Fake, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ The expected outcomes are those of docs/research-subject-status.md and of FHIR R
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from adapter.writeback.flag import basis_of
 from adapter.writeback.plan import Change, CurrentState, Plan, SubjectPlan, plan_writeback
 from adapter.writeback.research_subject import fingerprint_of
 from adapter.writeback.resources import content_sha256, reference_of
-from tests.writeback_cases import LATER, NOW, STUDY, decision, on_server, source
+from tests.writeback_cases import LATER, NOW, STUDY, decision, on_server, source, used
 
 STUDY_REFERENCE = "ResearchStudy/study-of-the-hospital"
 
@@ -245,6 +246,18 @@ class TestFlags:
         plan = planned(decision("ineligible"), held[0], reopened, memory=memory)
         assert "Flag/flag" not in kinds(plan)
 
+    def test_a_flag_a_person_deleted_is_not_raised_again(self) -> None:
+        (subject, flag, _), memory = written(planned(decision("eligible")))
+        corrected = decision("eligible", evidence=(source(version="2"),))
+        plan = planned(corrected, subject, memory=memory, gone=frozenset({reference_of(flag)}))
+        assert kinds(plan) == ["ResearchSubject/subject", "Provenance/provenance"]
+
+    def test_a_flag_whose_basis_changes_keeps_the_day_it_was_raised(self) -> None:
+        held, memory = written(planned(decision("eligible")))
+        corrected = decision("eligible", evidence=(source(version="2"),), as_of=date(2026, 3, 9))
+        flag = change_of(planned(corrected, *held, memory=memory), "Flag").resource
+        assert flag["period"] == {"start": "2026-03-01"}
+
     def test_a_flag_entered_in_error_is_never_touched(self) -> None:
         (subject, flag, _), memory = written(planned(decision("eligible")))
         wrong = on_server(flag, "2", status="entered-in-error")
@@ -280,6 +293,27 @@ class TestProvenance:
         extension = provenance["entity"][1]["what"]["extension"][0]
         parts = {part["url"]: part["valueString"] for part in extension["extension"]}
         assert (parts["version"], parts["path"]) == ("2", "component[0]")
+
+    def test_a_computed_value_brings_what_it_was_computed_from(self) -> None:
+        """eGFR is derived from a creatinine; the creatinine is the evidence a reviewer wants to open."""
+        computed = replace(
+            used(source("Observation/egfr", "1")), derived_from=(source("Observation/creatinine", "4"),)
+        )
+        plain = decision("eligible")
+        criteria = (replace(plain.criteria[0], evidence=(computed,)), plain.criteria[1])
+        provenance = change_of(planned(replace(plain, criteria=criteria)), "Provenance").resource
+        references = [entity["what"]["reference"] for entity in provenance["entity"]]
+        assert "Observation/creatinine/_history/4" in references
+
+    def test_what_was_ignored_is_no_evidence(self) -> None:
+        ignored = replace(used(source("Observation/old", "1")), role="ignored", why="SUPERSEDED")
+        plain = decision("eligible")
+        criteria = (
+            replace(plain.criteria[0], evidence=(*plain.criteria[0].evidence, ignored)),
+            plain.criteria[1],
+        )
+        plan = planned(replace(plain, criteria=criteria))
+        assert "Observation/old" not in str(change_of(plan, "Provenance").resource)
 
     def test_it_points_at_what_was_written_without_a_version(self) -> None:
         plan = planned(decision("eligible"))
