@@ -272,6 +272,10 @@ def test_nothing_missing_becomes_no() -> None:
         ({"igra": lab("igra", "?", DAY)}, "EXCL02TB", "unknown"),
         ({"cmv_dna": None, "m": lab("cmv_igm", "+", DAY)}, "EXCL02CM", "unknown [CMV_IGM_ONLY]"),
         ({"fungal_infection": None}, "EXCL02FU", "unknown"),
+        # a diagnosis that is not confirmed is not passed over for a negative test
+        ({"h": had("hiv", "2019-05-01", presence="unconfirmed")}, "EXCL02HI", "unknown"),
+        ({"c": had("cmv_disease", "2019-05-01", presence="unconfirmed")}, "EXCL02CM", "unknown"),
+        ({"t": had("tuberculosis_latent", presence="unconfirmed")}, "EXCL02TB", "unknown [LATENT_TB]"),
     ],
 )
 def test_infections(changes: dict[str, object], criterion: str, expected: str) -> None:
@@ -463,6 +467,8 @@ def test_fibrosis_as_a_pathologist_writes_it(answer: str, expected: str) -> None
         ({"ulcer": said("ulcer", "active-untreated")}, "EXCL03", "met"),
         ({"u": had("peptic_ulcer", "2019-05-01"), "ulcer": None}, "EXCL03", "unknown [ULCER_ON_RECORD]"),
         ({"c": had("malignant_neoplasm", "2018-03"), "malignancy": None}, "EXCL04", "met"),
+        ({"c": had("malignant_neoplasm", "2019", presence="unconfirmed")}, "EXCL04", "unknown [UNCONFIRMED]"),
+        ({"s": had("carcinoma_in_situ", presence="unconfirmed")}, "EXCL04", "unknown [TUMOUR_KIND]"),
         ({"f": had("family_history_of_malignancy")}, "EXCL04", "not_met"),  # V27
         ({"s": had("nonmelanoma_skin_cancer", "2019-01-01")}, "EXCL04", "unknown [TUMOUR_KIND]"),
         ({"can_comply": said("can-comply", "false")}, "EXCL11", "met"),
