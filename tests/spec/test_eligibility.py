@@ -14,6 +14,7 @@ import pytest
 
 from adapter.model.coverage import Coverage
 from adapter.model.decision import Overall, Verdict
+from adapter.model.facts import Coding, Finding
 from tests.spec.protocol_words import (
     DAY,
     P0,
@@ -314,6 +315,11 @@ def test_one_raised_enzyme_is_enough_though_another_is_missing() -> None:
     assert told(judged(*changed(P0, alt=lab("alt", "100", DAY, limit=40), tbil=None)), "EXCL06") == "met"
 
 
+def printed(value: str, on: str, loinc: str) -> Finding:
+    """An eGFR as the laboratory reported it."""
+    return lab("egfr", value, on, code=Coding("http://loinc.org", loinc))
+
+
 DECLINES = [
     # V15a: CKD-EPI 2009 97.204 -> 68.390 is 29.64 %; 2021 29.46 %
     ([egfr("97.204", "2018-07-02"), egfr("68.390", "2019-05-20")], "not_met"),
@@ -325,16 +331,16 @@ DECLINES = [
     # V17a: 62238-1, then 98979-8
     (
         [
-            lab("egfr", "97", "2018-07-02", code=("62238-1",)),
-            lab("egfr", "67", "2019-05-20", code=("98979-8",)),
+            printed("97", "2018-07-02", "62238-1"),
+            printed("67", "2019-05-20", "98979-8"),
         ],
         "unknown [EQUATION_MIX]",
     ),
     # V17b
     (
         [
-            lab("egfr", "97", "2018-07-02", code=("62238-1",)),
-            lab("egfr", "67", "2019-05-20", code=("62238-1",)),
+            printed("97", "2018-07-02", "62238-1"),
+            printed("67", "2019-05-20", "62238-1"),
         ],
         "met",
     ),
@@ -359,18 +365,8 @@ DECLINES = [
 
 @pytest.mark.parametrize(("rows", "expected"), DECLINES)
 def test_egfr_decline_after_biopsy(rows: list[object], expected: str) -> None:
-    from msgspec.structs import replace
-
-    from adapter.model.facts import Coding, Finding
-
-    read = [
-        replace(row, code=Coding("http://loinc.org", *row.code))
-        if isinstance(row, Finding) and row.code != Coding()
-        else row
-        for row in rows
-    ]
     base = changed(P6, egfr=None, biopsy_date=said("biopsy-date", "2018-07-02"))
-    assert told(judged(*base, *read), "INCL03D") == expected  # type: ignore[arg-type]
+    assert told(judged(*base, *rows), "INCL03D") == expected  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
