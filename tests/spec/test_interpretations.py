@@ -14,7 +14,7 @@ CASE_FILE = ROOT / "mappings" / "protocols" / "NCT03864250" / "cases.yaml"
 CASES = set(re.findall(r'^  - case: "?([^"\n]+?)"?$', CASE_FILE.read_text(encoding="utf-8"), re.MULTILINE))
 TESTS = {
     name
-    for file in ("test_eligibility.py", "test_protocol_engine.py")
+    for file in ("test_eligibility.py", "test_eligibility_exclusion.py", "test_protocol_engine.py")
     for name in re.findall(r"^def (test_\w+)", (ROOT / "tests/spec" / file).read_text(encoding="utf-8"), re.M)
 }
 
