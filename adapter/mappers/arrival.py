@@ -16,6 +16,7 @@ from itertools import pairwise
 import msgspec
 
 from adapter.mappers import r4
+from adapter.mappers.gaps import Unread
 from adapter.mappers.resource_types import RESOURCE_TYPES
 from adapter.model.dates import parse_date
 from adapter.model.issue import Issue
@@ -50,21 +51,27 @@ class Arrival(msgspec.Struct, frozen=True):
 
 
 class Arrivals(msgspec.Struct, frozen=True):
-    """What was read: resources in canonical order, and the type and issue of each line that is none."""
+    """What was read: resources in canonical order, and the type and issue of each line that is none.
+
+    ``unread`` are the lines of ``refused``, but for those that are copies of a resource.
+    """
 
     resources: tuple[Arrival, ...]
     refused: tuple[Issue, ...]
     notes: tuple[Issue, ...]
+    unread: tuple[Unread, ...] = ()
 
 
 def receive(resources: Iterable[RawResource]) -> Arrivals:
     """Read heads, drop byte-identical copies, order versions; each input is in exactly one of the results."""
     found: list[Arrival] = []
     refused: list[Issue] = []
+    unread: list[Unread] = []
     for raw in resources:
         arrival = _arrive(raw)
         if isinstance(arrival, Issue):
             refused.append(arrival)
+            unread.append(Unread(raw.line, arrival.code))
         else:
             found.append(arrival)
     found.sort(key=lambda one: one.order)
@@ -77,7 +84,7 @@ def receive(resources: Iterable[RawResource]) -> Arrivals:
             distinct.append(arrival)
     notes: list[Issue] = []
     ordered = sorted(_versions(distinct, notes), key=lambda one: one.order)
-    return Arrivals(tuple(ordered), tuple(refused), tuple(notes))
+    return Arrivals(tuple(ordered), tuple(refused), tuple(notes), tuple(unread))
 
 
 def unreadable(error: Exception, resource_type: str, reference: str) -> Issue:

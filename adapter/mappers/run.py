@@ -15,7 +15,9 @@ from adapter.mappers.arrival import Arrival, Arrivals, receive, unreadable
 from adapter.mappers.context import NOT_RELEVANT, UNMODIFIED, Context, Mapped, Mapper, refused
 from adapter.mappers.corrections import settle
 from adapter.mappers.derive import derive
+from adapter.mappers.gaps import Unread, gaps
 from adapter.mappers.research_subject import with_studies
+from adapter.mappers.soundness import unsound
 from adapter.model.coverage import Coverage
 from adapter.model.dates import PartialDate
 from adapter.model.facts import Event, Facts, Finding, Intervention, Source, Subject
@@ -40,6 +42,7 @@ class _Rows:
         self.issues: list[Issue] = [*arrivals.refused, *arrivals.notes]
         self.identifiers: dict[Source, tuple[str, ...]] = {}
         self.ledger = Ledger()
+        self.unread: list[Unread] = list(arrivals.unread)
         for issue in arrivals.refused:
             self.ledger.enter(issue.resource_type, "issue")
 
@@ -47,6 +50,7 @@ class _Rows:
         outcome = mapped.outcome
         self.ledger.enter(arrival.resource_type, outcome)
         self.issues += mapped.issues
+        self.unread += [Unread(arrival.raw.line, one.code) for one in mapped.issues if one.fatal_for_resource]
         if outcome != "facts":
             return
         if arrival.superseded:
@@ -94,6 +98,8 @@ def run(
     settled = settle(rows.findings, rows.identifiers)
     findings = derive(settled.findings, context)
     issues = [*rows.issues, *merge_issues, *settled.issues, *_strangers(rows, people)]
+    types = mappers.keys() - {"Patient"}
+    lost = gaps(rows.unread, types, {person.id for person in people}, merges)
     return Facts(
         subjects=tuple(sorted(people, key=lambda row: row.id)),
         findings=tuple(sorted(findings, key=_finding_order)),
@@ -101,7 +107,7 @@ def run(
         interventions=tuple(sorted(exposure.settle(rows.interventions), key=_intervention_order)),
         issues=tuple(sorted(issues, key=_issue_order)),
         accounts=rows.ledger.accounts(),
-        coverage=tuple(sorted(coverage, key=_coverage_order)),
+        coverage=tuple(sorted((*coverage, *lost), key=_coverage_order)),
     )
 
 
@@ -113,7 +119,7 @@ def _targets(arrivals: list[Arrival], wanted: type[R]) -> list[R]:
                 resource = r4.decode(arrival.raw.line, wanted)
             except _UNREADABLE:
                 continue  # reported when its own turn comes
-            if not resource.modifierExtension:
+            if not resource.modifierExtension and not unsound(arrival.raw.line):
                 found.append(resource)
     return found
 
@@ -145,6 +151,9 @@ def _map(arrival: Arrival, mappers: Mapping[str, Mapper], context: Context) -> M
         return Mapped(issues=(unreadable(error, arrival.resource_type, reference),))
     if resource.modifierExtension:
         return refused("MODIFIER_EXTENSION", resource, arrival.raw, detail=UNMODIFIED)
+    if wrong := unsound(arrival.raw.line):
+        path = f"{arrival.resource_type}.{wrong.path}" if wrong.path else ""
+        return refused(wrong.code, resource, arrival.raw, path=path, detail=wrong.detail)
     if resource.implicitRules:
         # https://hl7.org/fhir/R4/resource.html#implicitRules: rules that are not known forbid processing.
         return refused("IMPLICIT_RULES", resource, arrival.raw, detail="rules that are not known here")
