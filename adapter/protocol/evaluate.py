@@ -51,7 +51,9 @@ def decide(criterion: Criterion, context: Context) -> CriterionResult:
     shown = [rule for rule in criterion.flags if outcome_of(rule.when, context).truth is Truth.TRUE]
     others = [(other, _read_lines(other.lines, context)[0]) for other in criterion.alternatives]
     differing = [other for other, found in others if _differs(found, verdict)]
-    flags = (*outcome.flags, *(rule.name for rule in shown), *(["READING_DIFFERS"] if differing else []))
+    review = outcome.review or _asks_review((*shown, *differing))
+    flags = {*outcome.flags, *(rule.name for rule in shown)}
+    flags |= {name for name, holds in (("READING_DIFFERS", bool(differing)), ("REVIEW", review)) if holds}
     settles = outcome.needs if verdict is Verdict.UNKNOWN else ()
     if settles and criterion.settles:
         settles = (criterion.settles, *settles)
@@ -60,12 +62,12 @@ def decide(criterion: Criterion, context: Context) -> CriterionResult:
         kind=criterion.kind,
         verdict=verdict,
         reason=reason,
-        flags=tuple(sorted(set(flags))),
+        flags=tuple(sorted(flags)),
         evidence=outcome.evidence,
         alternatives=tuple(Alternative(other.name, other.reading, found) for other, found in others),
         distance=outcome.distance,
         settles=settles,
-        review=outcome.review or _asks_review((*shown, *differing)),
+        review=review,
         children=children,
     )
 
