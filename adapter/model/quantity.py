@@ -147,7 +147,7 @@ def number_text(number: Fraction, places: int = 6) -> str:
     return f"~{'-' if number < 0 else ''}{text[:-places]}.{text[-places:]}"
 
 
-_NUMBER = re.compile(r"[+-]?\d{1,40}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,3})?")
+_NUMBER = re.compile(r"[+-]?\d{1,40}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
 
 def parse_number(text: str) -> Fraction | None:

@@ -151,12 +151,15 @@ def _exposure_fits(row: Intervention, test: ExposureTest, frame: Frame) -> Truth
     if test.single_day:
         finish = _last_day(row)
         known = row.start is not None and finish is not None and not row.ongoing
-        once = Truth.of(known and row.start == finish)
+        once = Truth.of(row.start == finish) if known or row.ongoing else Truth.UNKNOWN
     return all_of((route, once, _exposure_timed(row, frame)))
 
 
 def _last_day(row: Intervention) -> PartialDate | None:
-    return row.exposure_end or row.end or row.start
+    """The last day of exposure; None if the row does not say: a start alone is no end."""
+    if row.exposure_end or row.end:
+        return row.exposure_end or row.end
+    return None if "END_UNKNOWN" in row.flags else row.start
 
 
 def _exposure_timed(row: Intervention, frame: Frame) -> Truth:
@@ -172,6 +175,8 @@ def _exposure_timed(row: Intervention, frame: Frame) -> Truth:
         ends = Truth.TRUE
     elif finish is not None:
         ends = compare_days(Span.of(finish), "on_or_after", frame.start)
+    elif begin is not None and compare_days(Span.of(begin), "on_or_after", frame.start) is Truth.TRUE:
+        ends = Truth.TRUE
     return starts & ends
 
 
@@ -198,7 +203,7 @@ def _nearest_exposure(rows: list[tuple[Intervention, Truth]], frame: Frame) -> s
 
 def _exposure_evidence(row: Intervention, fits: Truth, frame: Frame) -> Evidence:
     finish = _last_day(row)
-    last = "still taken" if row.ongoing else f"last exposure {finish.iso}" if finish else "no date"
+    last = "still taken" if row.ongoing else f"last exposure {finish.iso}" if finish else "end not known"
     why = row.excluded or {Truth.TRUE: "", Truth.UNKNOWN: "may fit", Truth.FALSE: "does not fit"}[fits]
     return Evidence(
         source=row.source,
