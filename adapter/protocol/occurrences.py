@@ -150,8 +150,8 @@ def _exposure_fits(row: Intervention, test: ExposureTest, frame: Frame) -> Truth
     once = Truth.TRUE
     if test.single_day:
         finish = _last_day(row)
-        known = row.start is not None and finish is not None and not row.ongoing
-        once = Truth.of(row.start == finish) if known or row.ongoing else Truth.UNKNOWN
+        known = row.start is not None and finish is not None
+        once = Truth.of(not row.ongoing and row.start == finish) if known or row.ongoing else Truth.UNKNOWN
     return all_of((route, once, _exposure_timed(row, frame)))
 
 
