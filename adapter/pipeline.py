@@ -25,7 +25,7 @@ from adapter.exports.package import ExportReport
 from adapter.exports.pseudonym import SubjectNumbers
 from adapter.exports.study import Criterion, load_study
 from adapter.mappers.terminology import Terminology
-from adapter.mappers.vocabulary import candidate_query, vocabulary_of
+from adapter.mappers.terminology.vocabulary import candidate_query, vocabulary_of
 from adapter.model import wire
 from adapter.model.coverage import Coverage
 from adapter.model.decision import Decision

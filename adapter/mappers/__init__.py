@@ -13,30 +13,33 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from adapter.mappers import r4
-from adapter.mappers.adverse_event import AdverseEvent, map_adverse_event
-from adapter.mappers.allergy_intolerance import AllergyIntolerance, map_allergy_intolerance
-from adapter.mappers.condition import Condition, map_condition
-from adapter.mappers.consent import Consent, map_consent
+from adapter.mappers.clinical.adverse_event import AdverseEvent, map_adverse_event
+from adapter.mappers.clinical.allergy_intolerance import AllergyIntolerance, map_allergy_intolerance
+from adapter.mappers.clinical.condition import Condition, map_condition
+from adapter.mappers.clinical.procedure import Procedure, map_procedure
 from adapter.mappers.context import Mapper
-from adapter.mappers.diagnostic_report import map_diagnostic_report
-from adapter.mappers.encounter import Encounter, map_encounter
-from adapter.mappers.immunization import Immunization, map_immunization
-from adapter.mappers.medication_administration import MedicationAdministration, map_medication_administration
-from adapter.mappers.medication_dispense import MedicationDispense, map_medication_dispense
-from adapter.mappers.medication_request import MedicationRequest, map_medication_request
-from adapter.mappers.medication_statement import MedicationStatement, map_medication_statement
-from adapter.mappers.observation import map_observation
-from adapter.mappers.patient import map_patient
-from adapter.mappers.procedure import Procedure, map_procedure
-from adapter.mappers.questionnaire_response import QuestionnaireResponse, map_questionnaire_response
-from adapter.mappers.research_subject import (
+from adapter.mappers.medications.immunization import Immunization, map_immunization
+from adapter.mappers.medications.medication_administration import (
+    MedicationAdministration,
+    map_medication_administration,
+)
+from adapter.mappers.medications.medication_dispense import MedicationDispense, map_medication_dispense
+from adapter.mappers.medications.medication_request import MedicationRequest, map_medication_request
+from adapter.mappers.medications.medication_statement import MedicationStatement, map_medication_statement
+from adapter.mappers.people.consent import Consent, map_consent
+from adapter.mappers.people.encounter import Encounter, map_encounter
+from adapter.mappers.people.patient import map_patient
+from adapter.mappers.people.research_subject import (
     ResearchStudy,
     ResearchSubject,
     map_research_study,
     map_research_subject,
 )
+from adapter.mappers.results.diagnostic_report import map_diagnostic_report
+from adapter.mappers.results.observation import map_observation
+from adapter.mappers.results.questionnaire_response import QuestionnaireResponse, map_questionnaire_response
+from adapter.mappers.results.specimen import map_specimen
 from adapter.mappers.run import run
-from adapter.mappers.specimen import map_specimen
 from adapter.model.coverage import Coverage
 from adapter.model.facts import Facts
 from adapter.model.resource import RawResource

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
-from adapter.mappers.identity import Merges
+from adapter.mappers.people.identity import Merges
 from adapter.model.coverage import Coverage
 
 UNREAD = frozenset(

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from adapter.mappers import exposure, identity, index, r4
+from adapter.mappers import index, r4
 from adapter.mappers.accounts import Ledger
 from adapter.mappers.arrival import Arrival, Arrivals, receive, unreadable
 from adapter.mappers.context import NOT_RELEVANT, UNMODIFIED, Context, Mapped, Mapper, refused
-from adapter.mappers.corrections import settle
-from adapter.mappers.derive import derive
 from adapter.mappers.gaps import Unread, gaps
-from adapter.mappers.research_subject import with_studies
+from adapter.mappers.medications import exposure
+from adapter.mappers.people import identity
+from adapter.mappers.people.research_subject import with_studies
+from adapter.mappers.results.corrections import settle
+from adapter.mappers.results.derive import derive
 from adapter.mappers.soundness import unsound
 from adapter.model.coverage import Coverage
 from adapter.model.dates import PartialDate

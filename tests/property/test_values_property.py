@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapter.mappers import r4
-from adapter.mappers.equations import EQUATIONS, estimate
-from adapter.mappers.ranges import read_range_text
+from adapter.mappers.results.equations import EQUATIONS, estimate
+from adapter.mappers.results.ranges import read_range_text
+from adapter.mappers.results.text import number_of, read_text
+from adapter.mappers.results.units import converted
 from adapter.mappers.terminology import Terminology
-from adapter.mappers.text import number_of, read_text
-from adapter.mappers.units import converted
 
 TERMINOLOGY = Terminology.load(Path(__file__).parents[2] / "mappings")
 UNITS = sorted(

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from adapter.mappers import index, r4
-from adapter.mappers.condition import Condition, map_condition
+from adapter.mappers.clinical.condition import Condition, map_condition
 from adapter.mappers.context import Context, Mapped
 from adapter.mappers.terminology import Terminology
 from adapter.model import wire

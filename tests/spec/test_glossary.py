@@ -16,7 +16,7 @@ from typing import Any, get_args
 
 import yaml
 
-from adapter.mappers.terminology_tables import ROLES
+from adapter.mappers.terminology.tables import ROLES
 from adapter.model.facts import Use
 from adapter.model.terminology import Verification
 from adapter.writeback.flag import KINDS
@@ -34,7 +34,7 @@ OTHER_LANGUAGES = (
     "adapter/exports/spec.py",  # endings of SDTM variable names
     "adapter/exports/study.py",  # SDTM IECAT
     "adapter/exports/xpt.py",  # SAS transport records and months
-    "adapter/mappers/timing.py",  # FHIR event-timing codes and timing abbreviations
+    "adapter/mappers/medications/timing.py",  # FHIR event-timing codes and timing abbreviations
 )
 # Words that some other module has to write.
 OTHER_WORDS = frozenset(

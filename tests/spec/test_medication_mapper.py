@@ -13,11 +13,14 @@ import pytest
 
 from adapter.mappers import index, r4
 from adapter.mappers.context import Context, Mapped, Mapper
-from adapter.mappers.exposure import settle
-from adapter.mappers.medication_administration import MedicationAdministration, map_medication_administration
-from adapter.mappers.medication_dispense import MedicationDispense, map_medication_dispense
-from adapter.mappers.medication_request import MedicationRequest, map_medication_request
-from adapter.mappers.medication_statement import MedicationStatement, map_medication_statement
+from adapter.mappers.medications.exposure import settle
+from adapter.mappers.medications.medication_administration import (
+    MedicationAdministration,
+    map_medication_administration,
+)
+from adapter.mappers.medications.medication_dispense import MedicationDispense, map_medication_dispense
+from adapter.mappers.medications.medication_request import MedicationRequest, map_medication_request
+from adapter.mappers.medications.medication_statement import MedicationStatement, map_medication_statement
 from adapter.mappers.terminology import Terminology
 from adapter.model import wire
 from adapter.model.facts import Intervention

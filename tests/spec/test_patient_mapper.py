@@ -9,9 +9,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from adapter.mappers import identity, index, r4
+from adapter.mappers import index, r4
 from adapter.mappers.context import Context, Mapped
-from adapter.mappers.patient import map_patient
+from adapter.mappers.people import identity
+from adapter.mappers.people.patient import map_patient
 from adapter.model import wire
 from adapter.model.facts import Subject
 from adapter.model.issue import Issue

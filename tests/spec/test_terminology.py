@@ -19,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapter.errors import MappingError
-from adapter.mappers.check_digits import loinc_problem, snomed_problem
-from adapter.mappers.phrases import split_icd
 from adapter.mappers.terminology import Terminology
+from adapter.mappers.terminology.check_digits import loinc_problem, snomed_problem
+from adapter.mappers.terminology.phrases import split_icd
 from adapter.model.facts import Coding
 
 MAPPINGS = Path(__file__).parents[2] / "mappings"

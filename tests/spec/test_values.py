@@ -9,10 +9,16 @@ from fractions import Fraction
 import pytest
 
 from adapter.mappers import r4
-from adapter.mappers.equations import CKD_EPI_2009, CKD_EPI_2021, Equation, estimate, estimate_interval
-from adapter.mappers.ranges import choose, read_range_text
-from adapter.mappers.text import comparator_of, normalise, number_of, read_text
-from adapter.mappers.units import power_of_ten
+from adapter.mappers.results.equations import (
+    CKD_EPI_2009,
+    CKD_EPI_2021,
+    Equation,
+    estimate,
+    estimate_interval,
+)
+from adapter.mappers.results.ranges import choose, read_range_text
+from adapter.mappers.results.text import comparator_of, normalise, number_of, read_text
+from adapter.mappers.results.units import power_of_ten
 from adapter.model.dates import on_day
 from adapter.model.quantity import Interval
 

@@ -1,0 +1,1 @@
+"""Diagnoses, procedures, allergies and adverse events."""
