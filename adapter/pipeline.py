@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -155,12 +156,17 @@ def screen(
     )
     facts = _only(facts, nominated.ids, (*landing.issues, *nominated.issues))
     progress(f"evaluating {len(facts.subjects)} people")
+    zone = trial.site.zone
+    people = {
+        subject: own
+        for subject, own in facts.by_subject().items()
+        if protocol.is_candidate(trial.protocol, own, as_of=as_of, zone=zone)
+    }
+    facts = _only(facts, frozenset(people), ())
     enrolled = enrolment_days(facts, trial.protocol.id, as_of)
     decisions = tuple(
-        protocol.evaluate(
-            trial.protocol, own, as_of=_assessed(as_of, enrolled.get(subject)), zone=trial.site.zone
-        )
-        for subject, own in facts.by_subject().items()
+        protocol.evaluate(trial.protocol, own, as_of=_assessed(as_of, enrolled.get(subject)), zone=zone)
+        for subject, own in people.items()
     )
     sifted = Sifted(landed=tally.read, sieved=tally.sieved, accounts=facts.accounts)
     screening = Screening(
@@ -215,7 +221,7 @@ async def land_server(
 ) -> Landing:
     """Fetch every candidate's record from a FHIR server over REST into the workspace."""
     query = candidate_query(trial.terminology, trial.protocol.candidates, trial.protocol.id)
-    secret = trial.site.secret("token")
+    secret = _token(trial, base_url)
     async with FhirClient(base_url, FixedToken(secret) if secret else None) as client:
         landing, _ = await crawl.land_server(client, query, workspace.landing, now=now, progress=progress)
     return landing
@@ -234,7 +240,7 @@ async def write_back(
     """Tell the hospital what was decided about its candidates; people on the study are not touched."""
     screening = read_screening(workspace)
     entered = enrolment_days(screening.facts, trial.protocol.id, screening.as_of)
-    secret = trial.site.secret("token")
+    secret = _token(trial, base_url) if transport is None else None
     workspace.writeback.mkdir(parents=True, exist_ok=True)
     return await send.write_back(
         base_url,
@@ -283,6 +289,12 @@ def export_sdtm(trial: Trial, workspace: Workspace, *, key: bytes) -> ExportRepo
     )
     numbers.with_numbers(report.subjects).save(log)
     return report
+
+
+def _token(trial: Trial, base_url: str) -> bytes | None:
+    """The site's token goes to the site's own server; to another one only if the environment says so."""
+    own = urlsplit(trial.site.base_url)[:2] == urlsplit(base_url)[:2]
+    return trial.site.secret("token") if own or os.environ.get("ADAPTER_TOKEN_FILE") else None
 
 
 def _reported(rules: Protocol) -> Iterable[Criterion]:

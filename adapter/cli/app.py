@@ -18,6 +18,7 @@ from adapter.cli import show
 from adapter.errors import ConfigError
 from adapter.model import wire
 from adapter.pipeline import Workspace
+from adapter.protocol import check as check_protocol
 
 app = typer.Typer(
     help="Connects hospital FHIR servers to clinical trials: who may be eligible, why, and what is missing.",
@@ -116,12 +117,14 @@ def check(
 ) -> None:
     """Check a protocol file and run its worked cases. Exit 1 if a case differs. Format: docs/cases.md."""
     trial = pipeline.open_trial(protocol, site)
+    remarks = check_protocol(trial.protocol, trial.vocabulary)
     reports = assurance.check_cases(trial, cases or trial.folder / "cases.yaml")
     if as_json:
         for report in reports:
             print(wire.encode(report).decode())  # noqa: T201
         wrong = sum(bool(report.differences) for report in reports)
     else:
+        show.remarks(console, remarks)
         wrong = show.cases(console, reports)
     raise typer.Exit(1 if wrong else 0)
 

@@ -14,6 +14,7 @@ from adapter.model.decision import Verdict
 from adapter.model.funnel import Funnel, Sifted
 from adapter.model.issue import Issue
 from adapter.model.protocol import Protocol
+from adapter.protocol import Remark
 from adapter.writeback.send import WriteReport
 
 _BAR = 40
@@ -25,13 +26,13 @@ def funnel(console: Console, counts: Funnel, protocol: Protocol, reasons: int = 
     """The attrition funnel with its leading reasons."""
     widest = max(counts.patients, 1)
     table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(min_width=30)
+    table.add_column(min_width=36)
     table.add_column(justify="right")
     table.add_column()
     for label, count in (
         ("all patients", counts.patients),
-        ("with the diagnosis", counts.diagnosed),
-        ("candidates", counts.candidates),
+        ("with the diagnosis or a sign of it", counts.suspected),
+        ("candidates, not yet in the study", counts.candidates),
         ("  eligible", counts.eligible),
         ("  undetermined", counts.undetermined),
         ("  ineligible", counts.ineligible),
@@ -39,7 +40,8 @@ def funnel(console: Console, counts: Funnel, protocol: Protocol, reasons: int = 
         table.add_row(label, str(count), "█" * max(round(_BAR * count / widest), int(count > 0)))
     console.print(table)
     console.print(
-        f"{counts.enrolled} people are in the study already and judged as of the day before they entered; "
+        f"{counts.coded} of the {counts.suspected} have the diagnosis on record. {counts.enrolled} are in "
+        "the study already and judged as of the day before they entered. "
         f"{counts.review} of the candidates need a second look by a person."
     )
     texts = {criterion.id: criterion.text for criterion in protocol.walk()}
@@ -77,6 +79,12 @@ def accounts(console: Console, sifted: Sifted, issues: Iterable[Issue]) -> None:
     if counts:
         ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
         console.print("issues: " + ", ".join(f"{code} {count}" for code, count in ranked))
+
+
+def remarks(console: Console, found: Iterable[Remark]) -> None:
+    """What an author should look at in a protocol file that loads."""
+    for remark in found:
+        console.print(str(remark), highlight=False, markup=False, soft_wrap=True)
 
 
 def cases(console: Console, reports: Iterable[CaseReport]) -> int:

@@ -50,6 +50,10 @@ def participant(
     kept = _until(facts, standing.until, withheld)
     arm = study.arm(standing.enrolment.attribute("assigned_arm")) if standing.enrolment else None
     drugs = frozenset(arm.drugs) if arm else study.study_drugs
+    for row in kept.interventions:
+        if row.excluded:
+            reason = f"CM/EX {row.excluded}"
+            withheld[reason] = withheld.get(reason, 0) + 1
     taken, other = _split_drugs(kept.interventions, drugs, standing)
     ends_by = min(snapshot_day, standing.until or snapshot_day)
     exposures = _known_by(constant_dose_intervals(taken), ends_by)

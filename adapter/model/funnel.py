@@ -34,10 +34,16 @@ class Reason(msgspec.Struct, frozen=True):
 
 
 class Funnel(msgspec.Struct, frozen=True):
-    """Counts of people. ``enrolled`` are in the study already; the three outcomes share the candidates."""
+    """Counts of people.
+
+    ``suspected`` have the diagnosis or another sign the protocol's candidates clause names; ``coded`` of
+    them have the diagnosis on record. ``enrolled`` are in the study already, the rest are ``candidates``,
+    who share the three outcomes.
+    """
 
     patients: int
-    diagnosed: int
+    suspected: int
+    coded: int
     enrolled: int
     candidates: int
     eligible: int
@@ -66,7 +72,8 @@ def funnel_of(
     overall = Counter(decision.overall for decision in screened)
     return Funnel(
         patients=patients,
-        diagnosed=len(diagnosed),
+        suspected=len(decisions),
+        coded=len(diagnosed),
         enrolled=len(decisions) - len(screened),
         candidates=len(screened),
         eligible=overall[Overall.ELIGIBLE],

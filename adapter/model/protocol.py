@@ -85,11 +85,15 @@ class Study(Node, frozen=True, kw_only=True):
 
 
 class Candidates(Node, frozen=True, kw_only=True):
-    """Who is worth a look: anyone with a row of one of these concepts, usable or not."""
+    """Who is worth a look: anyone with a row of one of these concepts, usable or not.
+
+    ``unless`` drops those for whom, once their records are read, it is known to be true.
+    """
 
     events: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
     drugs: tuple[str, ...] = ()
+    unless: Condition | None = None
 
 
 class Protocol(Node, frozen=True, kw_only=True):

@@ -1,8 +1,8 @@
 """Protocols as data: load them, check them, evaluate them against one subject's facts."""
 
 from adapter.protocol.check import Remark, check
-from adapter.protocol.evaluate import evaluate
+from adapter.protocol.evaluate import evaluate, is_candidate
 from adapter.protocol.explain import OpenQuestion, settle
 from adapter.protocol.load import load
 
-__all__ = ["OpenQuestion", "Remark", "check", "evaluate", "load", "settle"]
+__all__ = ["OpenQuestion", "Remark", "check", "evaluate", "is_candidate", "load", "settle"]

@@ -44,14 +44,24 @@ def evaluate(protocol: Protocol, facts: Facts, *, as_of: date, zone: tzinfo) -> 
     return _fingerprinted(decision)
 
 
+def is_candidate(protocol: Protocol, facts: Facts, *, as_of: date, zone: tzinfo) -> bool:
+    """Whether the one subject in ``facts`` is worth a verdict: all but those known not to be."""
+    if protocol.candidates.unless is None:
+        return True
+    context = Context(protocol, facts, as_of=as_of, zone=zone, find_day=find_day, decide=decide)
+    return outcome_of(protocol.candidates.unless, context).truth is not Truth.TRUE
+
+
 def decide(criterion: Criterion, context: Context) -> CriterionResult:
     """The verdict of the first line known to be true, else unknown; with flags and other readings."""
     children = tuple(context.result(child.id) for child in criterion.criteria)
+    if context.subject.excluded:
+        return _undecidable(criterion, context.subject.excluded, children)
     verdict, outcome, reason = _read_lines(criterion.lines, context)
     shown = [rule for rule in criterion.flags if outcome_of(rule.when, context).truth is Truth.TRUE]
     others = [(other, _read_lines(other.lines, context)[0]) for other in criterion.alternatives]
     differing = [other for other, found in others if _differs(found, verdict)]
-    review = outcome.review or _asks_review((*shown, *differing))
+    review = outcome.review or "REVIEW" in outcome.flags or _asks_review((*shown, *differing))
     flags = {*outcome.flags, *(rule.name for rule in shown)}
     flags |= {name for name, holds in (("READING_DIFFERS", bool(differing)), ("REVIEW", review)) if holds}
     settles = outcome.needs if verdict is Verdict.UNKNOWN else ()
@@ -68,6 +78,20 @@ def decide(criterion: Criterion, context: Context) -> CriterionResult:
         distance=outcome.distance,
         settles=settles,
         review=review,
+        children=children,
+    )
+
+
+def _undecidable(criterion: Criterion, why: str, children: tuple[CriterionResult, ...]) -> CriterionResult:
+    """Records that cannot be told apart or put together say nothing about anyone (pitfall E-28)."""
+    return CriterionResult(
+        id=criterion.id,
+        kind=criterion.kind,
+        verdict=Verdict.UNKNOWN,
+        reason=f"whose records these are is not certain ({why})",
+        flags=tuple(sorted(("REVIEW", why))),
+        settles=("one surviving patient record",),
+        review=True,
         children=children,
     )
 

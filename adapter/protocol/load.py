@@ -143,6 +143,7 @@ def _read_candidates(tree: Tree, scope: Scope) -> Candidates:
         events=read_concepts(fields["events"], "event", scope) if "events" in fields else (),
         findings=read_concepts(fields["findings"], "finding", scope) if "findings" in fields else (),
         drugs=tuple(item.one_of(tuple(scope.vocabulary.drugs), "drug") for item in drugs),
+        unless=read_condition(fields["unless"], scope) if "unless" in fields else None,
         where=tree.where,
     )
 

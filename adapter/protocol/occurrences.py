@@ -56,9 +56,7 @@ def _events(test: EventTest, context: Context) -> list[Event]:
 def _event_fits(row: Event, test: EventTest, frame: Frame) -> Truth:
     if row.excluded or row.use in ("SUPP", "NEVER"):
         return Truth.FALSE
-    if any(value in row.attribute(name).split() for name, value in test.lacking):
-        return Truth.FALSE
-    described = all_of(_has(row, name, value) for name, value in test.having)
+    described = all_of((*(_has(row, name, value) for name, value in test.having), _lacks(row, test.lacking)))
     present = Truth.of(row.presence in test.presence)
     if row.presence == "unconfirmed" and "unconfirmed" not in test.presence:
         present = Truth.UNKNOWN
@@ -69,6 +67,14 @@ def _has(row: Event, name: str, value: str) -> Truth:
     """Whether an attribute says so; one that was not sent says nothing."""
     said = row.attribute(name)
     return Truth.of(value in said.split()) if said else Truth.UNKNOWN
+
+
+def _lacks(row: Event, lacking: tuple[tuple[str, str], ...]) -> Truth:
+    """Whether none of the attributes says so; if none of them was sent, that is not known."""
+    said = [value in row.attribute(name).split() for name, value in lacking if row.attribute(name)]
+    if any(said):
+        return Truth.FALSE
+    return Truth.TRUE if said or not lacking else Truth.UNKNOWN
 
 
 def _event_timed(row: Event, test: EventTest, frame: Frame) -> Truth:

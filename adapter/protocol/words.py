@@ -83,7 +83,7 @@ PLACES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "text": ("en", "zh"),
         "study": ("identifier", "enrolment", "arms"),
         "arm": ("code", "title"),
-        "candidates": ("events", "findings", "drugs"),
+        "candidates": ("events", "findings", "drugs", "unless"),
         "eligibility": ("counts",),
         "reporting": ("criteria",),
         "window": ("from", "to"),

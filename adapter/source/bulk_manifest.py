@@ -65,7 +65,8 @@ def read(folder: Path) -> Export:
     try:
         response = msgspec.json.decode(path.read_bytes(), type=_Response)
     except (msgspec.MsgspecError, UnicodeDecodeError) as fault:
-        return Export(file=path.name, issues=(_issue("MANIFEST_UNREADABLE", path.name, detail=str(fault)),))
+        issue = _issue("MANIFEST_UNREADABLE", path.name, detail=str(fault))
+        return Export(file=path.name, limits=("its manifest cannot be read",), issues=(issue,))
     query = parse_qs(urlsplit(response.request).query)
     types = frozenset(name for value in query.get("_type", ()) for name in value.split(",") if name)
     limits = [f"{name} in the request" for name in ("_since", "_typeFilter", "_elements") if name in query]

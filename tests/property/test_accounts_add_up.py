@@ -84,6 +84,8 @@ def at(value: Any, path: tuple[str | int, ...]) -> Any:
     return value
 
 
+# A Medication belongs to nobody: damage to it may touch everyone whose order refers to it.
+LINES_OF_SOMEBODY = [line for line in LINES if b"Patient" in line]
 STRANGERS: list[Any] = [
     None, True, 0, -1, 10**22, 1e300, "", " ", "NaN", "<0.15", "25,3", "2024-13-01", "2018-11", "T",
     "9999-12-31T23:59:59-12:00", "\u202e", "=cmd", "Patient/p00007", "#", "urn:uuid:1", "\x00", "µ" * 500,
@@ -92,9 +94,9 @@ STRANGERS: list[Any] = [
 
 
 @st.composite
-def damaged(draw: st.DrawFn) -> bytes:
+def damaged(draw: st.DrawFn, lines: list[bytes] = LINES) -> bytes:
     """One line of the hospital with one to three injuries."""
-    line = draw(st.sampled_from(LINES))
+    line = draw(st.sampled_from(lines))
     kind = draw(st.sampled_from(["bits", "json", "json", "json", "twice"]))
     if kind == "bits":
         hurt = bytearray(line)
@@ -160,7 +162,7 @@ def test_order_of_arrival_never_shows(good: list[bytes], hurt: list[bytes], shuf
 
 
 @SETTINGS
-@given(st.lists(damaged(), min_size=1, max_size=6))
+@given(st.lists(damaged(LINES_OF_SOMEBODY), min_size=1, max_size=6))
 def test_damage_to_one_patients_lines_leaves_the_others_alone(hurt: list[bytes]) -> None:
     """A line may only touch the patients it names: everybody else's rows stay as they were."""
     named = {one.id for one in mapped(SMALL).subjects if any(one.id.encode() in line for line in hurt)}

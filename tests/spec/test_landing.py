@@ -169,7 +169,7 @@ def outcome(severity: str) -> bytes:
             set(),
             set(),
         ),
-        ({**GOOD, "manifest.json": b"{"}, {"Observation", "Patient"}, set(), {"MANIFEST_UNREADABLE"}),
+        ({**GOOD, "manifest.json": b"{"}, set(), {"Observation", "Patient"}, {"MANIFEST_UNREADABLE"}),
     ],
     ids=[
         "no manifest: what is there is complete",

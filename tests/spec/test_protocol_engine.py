@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from adapter.model.coverage import Coverage
-from adapter.model.decision import Verdict
+from adapter.model.decision import Overall, Verdict
 from adapter.model.facts import Coding, Facts, Source
 from adapter.protocol import evaluate, load, settle
 from tests.spec.protocol_words import (
@@ -246,3 +246,10 @@ def test_what_would_settle_an_open_decision() -> None:
 def test_a_consent_not_asked_for_yet_is_pending() -> None:
     [question] = settle(protocol(), judged(*changed(P0, consent=None, consent_date=None)))
     assert (question.id, question.pending) == ("INCL05", True)
+
+
+def test_nothing_is_decided_about_records_that_cannot_be_put_together() -> None:
+    """E-28: two survivors, or a ring of merges, leave every criterion open."""
+    decision = judged(*changed(P0), excluded="MERGE_CYCLE")
+    verdicts = {found.verdict for top in decision.criteria for found in top.walk()}
+    assert (decision.overall, verdicts, decision.review) == (Overall.UNDETERMINED, {Verdict.UNKNOWN}, True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from adapter.mappers.terminology import Terminology
 from adapter.model.candidates import CandidateQuery
 from adapter.model.protocol import Candidates, ConceptInfo, DrugInfo, UnitScale, Vocabulary
-from adapter.model.terminology import Concept
+from adapter.model.terminology import UNVERIFIED, CodeEntry, Concept
 
 # Facts that come from a resource type rather than from a code: no row of concepts.yaml describes them.
 ADMINISTRATIVE = {
@@ -25,7 +25,7 @@ _RECORDED_IN = {
 
 def vocabulary_of(terminology: Terminology) -> Vocabulary:
     """Concepts, drugs and unit steps under the names that ``protocol.yaml`` uses."""
-    deciding = {entry.concept for entry in terminology.entries() if entry.decides}
+    deciding = {entry.concept for entry in terminology.entries() if entry.decides or _asks(entry)}
     concepts = {
         key: _info(concept, key in deciding or bool(concept.derive))
         for key, concept in terminology.concepts.items()
@@ -54,6 +54,11 @@ def vocabulary_of(terminology: Terminology) -> Vocabulary:
         if entry.scale == "linear" and entry.usable
     }
     return Vocabulary(concepts=concepts, drugs=drugs, units=units)
+
+
+def _asks(entry: CodeEntry) -> bool:
+    """A verified code that a person has to look at (I80.3, C44) is known from records all the same."""
+    return entry.effect == "review" and entry.verification not in UNVERIFIED
 
 
 def _info(concept: Concept, decides: bool) -> ConceptInfo:
