@@ -15,7 +15,7 @@ import msgspec
 
 from adapter.model.facts import Source
 
-Kind = Literal["inclusion", "exclusion", "exit", "endpoint", "dose", "safety"]
+Kind = Literal["inclusion", "exclusion", "exit", "endpoint", "dose", "safety", "deviation"]
 
 
 class Verdict(Enum):
