@@ -17,12 +17,12 @@ from adapter.model.protocol import Protocol
 from adapter.protocol import Remark
 from adapter.writeback.send import WriteReport
 
-_BAR = 40
+_BAR = 32
 _ROWS = 8
-_TEXT = 64
+_TEXT = 54
 
 
-def funnel(console: Console, counts: Funnel, protocol: Protocol, reasons: int = 12) -> None:
+def funnel(console: Console, counts: Funnel, protocol: Protocol, reasons: int = 6) -> None:
     """The attrition funnel with its leading reasons."""
     widest = max(counts.patients, 1)
     table = Table(box=None, show_header=False, pad_edge=False)
@@ -45,17 +45,18 @@ def funnel(console: Console, counts: Funnel, protocol: Protocol, reasons: int = 
         f"{counts.review} of the candidates need a second look by a person."
     )
     texts = {criterion.id: criterion.text for criterion in protocol.walk()}
-    table = Table(title="What stands in the way", title_justify="left", box=None, pad_edge=False)
-    for heading in ("criterion", "it", "people", "only this"):
-        table.add_column(
-            heading, justify="right" if heading in ("people", "only this") else "left", no_wrap=True
-        )
-    table.add_column("text")
-    for reason in counts.reasons[:reasons]:
-        verdict = "is unknown" if reason.verdict is Verdict.UNKNOWN else "fails"
-        text = textwrap.shorten(texts.get(reason.criterion, ""), _TEXT, placeholder=" ...")
-        table.add_row(reason.criterion, verdict, str(reason.people), str(reason.only), text)
-    console.print(table)
+    failing = [reason for reason in counts.reasons if reason.verdict is not Verdict.UNKNOWN]
+    missing = [reason for reason in counts.reasons if reason.verdict is Verdict.UNKNOWN]
+    for title, found in (("Why ineligible", failing), ("What is missing", missing)):
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        table.add_column("criterion", no_wrap=True)
+        table.add_column("people", justify="right", no_wrap=True)
+        table.add_column("only this", justify="right", no_wrap=True)
+        table.add_column("text")
+        for reason in found[:reasons]:
+            text = textwrap.shorten(texts.get(reason.criterion, ""), _TEXT, placeholder=" ...")
+            table.add_row(reason.criterion, str(reason.people), str(reason.only), text)
+        console.print(table)
 
 
 def accounts(console: Console, sifted: Sifted, issues: Iterable[Issue]) -> None:
