@@ -119,12 +119,13 @@ def open_trial(folder: Path | None = None, site: str = "demo", mappings: Path | 
     """
     mappings = mappings or config.product_folder("mappings")
     folder = folder or mappings / "protocols" / "NCT03864250"
+    known = config.load_site(mappings, site) if site else config.Site(name="no site", site_id="none")
     terminology = Terminology.load(mappings, site or None)
     vocabulary = vocabulary_of(terminology)
     return Trial(
         folder=folder,
         mappings=mappings,
-        site=config.load_site(mappings, site) if site else config.Site(name="no site", site_id="none"),
+        site=known,
         terminology=terminology,
         vocabulary=vocabulary,
         protocol=protocol.load(folder, vocabulary),
