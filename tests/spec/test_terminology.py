@@ -479,6 +479,7 @@ def test_a_name_refines_an_ingredient_code_to_its_form(terms: Terminology) -> No
 
 
 def test_a_verified_code_is_believed_over_its_display(terms: Terminology) -> None:
+    """E-49: public lists label SNOMED 387467008, ciclosporin, as other drugs."""
     match = terms.drug_for([Coding(SNOMED, "387467008", "prednisone")])
     assert match is not None
     assert match.entry.drug == "ciclosporin"
