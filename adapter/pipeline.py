@@ -7,40 +7,52 @@ same input leaves the same bytes.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any, Literal
 
 import httpx
 import msgspec
 
-from adapter import config, mappers, protocol
+from adapter import mappers, protocol
 from adapter.errors import ConfigError
 from adapter.exports import sdtm
 from adapter.exports.package import ExportReport
 from adapter.exports.pseudonym import SubjectNumbers
 from adapter.exports.study import Criterion, load_study
-from adapter.mappers.terminology import Terminology
-from adapter.mappers.terminology.vocabulary import candidate_query, vocabulary_of
+from adapter.mappers.terminology.vocabulary import candidate_query
 from adapter.model import wire
 from adapter.model.coverage import Coverage
 from adapter.model.decision import Decision
 from adapter.model.facts import Account, Event, Facts, Finding, Intervention, Subject
 from adapter.model.funnel import Funnel, Sifted, funnel_of
 from adapter.model.issue import Issue
-from adapter.model.protocol import Protocol, Vocabulary
+from adapter.model.protocol import Protocol
 from adapter.source import crawl
 from adapter.source.client import FhirClient
 from adapter.source.landing import Landing, Tally, land_folder, open_landing
 from adapter.source.token import FixedToken
+from adapter.trial import Trial, Workspace, open_trial, token_for, versions_of
 from adapter.writeback import send
 from adapter.writeback.research_study import StudyArm, StudyReference
 from adapter.writeback.send import WriteReport
+
+__all__ = [
+    "Screening",
+    "Trial",
+    "Workspace",
+    "enrolment_days",
+    "export_sdtm",
+    "land",
+    "land_server",
+    "open_trial",
+    "read_screening",
+    "screen",
+    "write_back",
+]
 
 Progress = Callable[[str], None]
 Count = Callable[[int, int], None]
@@ -55,39 +67,6 @@ _TABLES: tuple[tuple[str, type], ...] = (
     ("accounts", Account),
     ("coverage", Coverage),
 )
-
-
-class Trial(NamedTuple):
-    """One protocol at one site, loaded and checked: what every step needs to know."""
-
-    folder: Path
-    mappings: Path
-    site: config.Site
-    terminology: Terminology
-    vocabulary: Vocabulary
-    protocol: Protocol
-
-
-class Workspace(NamedTuple):
-    """Where the steps leave their results."""
-
-    root: Path
-
-    @property
-    def landing(self) -> Path:
-        return self.root / "landing"
-
-    @property
-    def screening(self) -> Path:
-        return self.root / "screening"
-
-    @property
-    def writeback(self) -> Path:
-        return self.root / "writeback"
-
-    @property
-    def sdtm(self) -> Path:
-        return self.root / "exports" / "sdtm"
 
 
 class Screening(msgspec.Struct, frozen=True):
@@ -110,26 +89,6 @@ class Summary(msgspec.Struct, frozen=True):
     versions: dict[str, str]
     sifted: Sifted
     funnel: Funnel
-
-
-def open_trial(folder: Path | None = None, site: str = "demo", mappings: Path | None = None) -> Trial:
-    """Load site, terminology and protocol; raises with file, line and fix if any of them is wrong.
-
-    ``site`` may be "": then no local codes apply and dates are read in the default time zone.
-    """
-    mappings = mappings or config.product_folder("mappings")
-    folder = folder or mappings / "protocols" / "NCT03864250"
-    known = config.load_site(mappings, site) if site else config.Site(name="no site", site_id="none")
-    terminology = Terminology.load(mappings, site or None)
-    vocabulary = vocabulary_of(terminology)
-    return Trial(
-        folder=folder,
-        mappings=mappings,
-        site=known,
-        terminology=terminology,
-        vocabulary=vocabulary,
-        protocol=protocol.load(folder, vocabulary),
-    )
 
 
 def land(source: Path, workspace: Workspace, *, now: datetime) -> Landing:
@@ -173,7 +132,7 @@ def screen(
     screening = Screening(
         as_of=as_of,
         protocol=trial.protocol.id,
-        versions=_versions(trial, landing),
+        versions=versions_of(trial, landing),
         sifted=sifted,
         funnel=funnel_of(
             _patients(landing),
@@ -222,7 +181,7 @@ async def land_server(
 ) -> Landing:
     """Fetch every candidate's record from a FHIR server over REST into the workspace."""
     query = candidate_query(trial.terminology, trial.protocol.candidates, trial.protocol.id)
-    secret = _token(trial, base_url)
+    secret = token_for(trial, base_url)
     async with FhirClient(base_url, FixedToken(secret) if secret else None) as client:
         landing, _ = await crawl.land_server(client, query, workspace.landing, now=now, progress=progress)
     return landing
@@ -241,7 +200,7 @@ async def write_back(
     """Tell the hospital what was decided about its candidates; people on the study are not touched."""
     screening = read_screening(workspace)
     entered = enrolment_days(screening.facts, trial.protocol.id, screening.as_of)
-    secret = _token(trial, base_url) if transport is None else None
+    secret = token_for(trial, base_url) if transport is None else None
     workspace.writeback.mkdir(parents=True, exist_ok=True)
     return await send.write_back(
         base_url,
@@ -290,12 +249,6 @@ def export_sdtm(trial: Trial, workspace: Workspace, *, key: bytes) -> ExportRepo
     )
     numbers.with_numbers(report.subjects).save(log)
     return report
-
-
-def _token(trial: Trial, base_url: str) -> bytes | None:
-    """The site's token goes to the site's own server; to another one only if the environment says so."""
-    own = urlsplit(trial.site.base_url)[:2] == urlsplit(base_url)[:2]
-    return trial.site.secret("token") if own or os.environ.get("ADAPTER_TOKEN_FILE") else None
 
 
 def _reported(rules: Protocol) -> Iterable[Criterion]:
@@ -350,30 +303,6 @@ def _only(facts: Facts, wanted: frozenset[str], issues: Iterable[Issue]) -> Fact
 
 def _patients(landing: Landing) -> int:
     return sum(1 for _ in landing.resources(frozenset({"Patient"})))
-
-
-def _versions(trial: Trial, landing: Landing) -> dict[str, str]:
-    """What the verdicts depend on besides the people: hashes of rules, mappings and landed files."""
-    files = hashlib.sha256()
-    for file in landing.manifest.files:
-        files.update(f"{file.name} {file.sha256}\n".encode())
-    return {
-        "protocol": f"{trial.protocol.id} {trial.protocol.version}",
-        "protocol_sha256": hashlib.sha256((trial.folder / "protocol.yaml").read_bytes()).hexdigest(),
-        "mappings_sha256": _digest(
-            trial.mappings, ("*.csv", "*.yaml", "codes/*.csv", f"sites/{trial.site.site_id}/*")
-        ),
-        "landing_sha256": files.hexdigest(),
-    }
-
-
-def _digest(folder: Path, patterns: Iterable[str]) -> str:
-    digest = hashlib.sha256()
-    for path in sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}):
-        digest.update(
-            f"{path.relative_to(folder).as_posix()} ".encode() + hashlib.sha256(path.read_bytes()).digest()
-        )
-    return digest.hexdigest()
 
 
 def _keep(screening: Screening, workspace: Workspace) -> None:

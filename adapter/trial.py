@@ -1,0 +1,99 @@
+"""One protocol at one site, loaded, and the folder its results go to."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from adapter import config, protocol
+from adapter.mappers.terminology import Terminology
+from adapter.mappers.terminology.vocabulary import vocabulary_of
+from adapter.model.protocol import Protocol, Vocabulary
+from adapter.source.landing import Landing
+
+
+class Trial(NamedTuple):
+    """One protocol at one site, loaded and checked: what every step needs to know."""
+
+    folder: Path
+    mappings: Path
+    site: config.Site
+    terminology: Terminology
+    vocabulary: Vocabulary
+    protocol: Protocol
+
+
+class Workspace(NamedTuple):
+    """Where the steps leave their results."""
+
+    root: Path
+
+    @property
+    def landing(self) -> Path:
+        return self.root / "landing"
+
+    @property
+    def screening(self) -> Path:
+        return self.root / "screening"
+
+    @property
+    def writeback(self) -> Path:
+        return self.root / "writeback"
+
+    @property
+    def sdtm(self) -> Path:
+        return self.root / "exports" / "sdtm"
+
+
+def open_trial(folder: Path | None = None, site: str = "demo", mappings: Path | None = None) -> Trial:
+    """Load site, terminology and protocol; raises with file, line and fix if any of them is wrong.
+
+    ``site`` may be "": then no local codes apply and dates are read in the default time zone.
+    """
+    mappings = mappings or config.product_folder("mappings")
+    folder = folder or mappings / "protocols" / "NCT03864250"
+    known = config.load_site(mappings, site) if site else config.Site(name="no site", site_id="none")
+    terminology = Terminology.load(mappings, site or None)
+    vocabulary = vocabulary_of(terminology)
+    return Trial(
+        folder=folder,
+        mappings=mappings,
+        site=known,
+        terminology=terminology,
+        vocabulary=vocabulary,
+        protocol=protocol.load(folder, vocabulary),
+    )
+
+
+def token_for(trial: Trial, base_url: str) -> bytes | None:
+    """The site's token goes to the site's own server; to another one only if the environment says so."""
+    own = urlsplit(trial.site.base_url)[:2] == urlsplit(base_url)[:2]
+    return trial.site.secret("token") if own or os.environ.get("ADAPTER_TOKEN_FILE") else None
+
+
+def versions_of(trial: Trial, landing: Landing) -> dict[str, str]:
+    """What the verdicts depend on besides the people: hashes of rules, mappings and landed files."""
+    files = hashlib.sha256()
+    for file in landing.manifest.files:
+        files.update(f"{file.name} {file.sha256}\n".encode())
+    return {
+        "protocol": f"{trial.protocol.id} {trial.protocol.version}",
+        "protocol_sha256": hashlib.sha256((trial.folder / "protocol.yaml").read_bytes()).hexdigest(),
+        "mappings_sha256": _digest(
+            trial.mappings, ("*.csv", "*.yaml", "codes/*.csv", f"sites/{trial.site.site_id}/*")
+        ),
+        "landing_sha256": files.hexdigest(),
+    }
+
+
+def _digest(folder: Path, patterns: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for path in sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}):
+        digest.update(
+            f"{path.relative_to(folder).as_posix()} ".encode() + hashlib.sha256(path.read_bytes()).digest()
+        )
+    return digest.hexdigest()
