@@ -8,7 +8,8 @@ characters and never by way of a binary float: ``8.000000000000000001`` survives
 digits. A number sent as a JSON string (``"1.10"``) is read as that number. ``1e400`` is read as a Decimal
 but is further than any laboratory goes, and a string ``"NaN"`` is a Decimal that is no number: use
 :func:`usable` before arithmetic. A bare ``NaN`` is not JSON and costs the resource (``MALFORMED_JSON``),
-as a wrong type does (``WRONG_TYPE``). Of duplicate keys the last wins, as in every JSON parser.
+as a wrong type does (``WRONG_TYPE``). A resource with duplicate keys never gets
+here: :mod:`adapter.mappers.soundness` refuses it, because every JSON parser would silently take the last.
 """
 
 from __future__ import annotations
