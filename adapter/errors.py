@@ -54,6 +54,12 @@ class ProtocolError(MappingError):
     """A protocol or cases file uses a word, unit, anchor or concept that does not exist."""
 
 
+class NotFound(Fatal):
+    """Something asked for by its name is not there (EX_DATAERR)."""
+
+    exit_code = 65
+
+
 class CoverageError(Fatal):
     """A step needs data that was never fetched; reading it as absence would be wrong."""
 

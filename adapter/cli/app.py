@@ -14,11 +14,12 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 
 from adapter import assurance, pipeline
-from adapter.cli import show
+from adapter.cli import explain_view, show
 from adapter.errors import ConfigError
 from adapter.model import wire
 from adapter.pipeline import Workspace
 from adapter.protocol import check as check_protocol
+from adapter.protocol.render.voice import Language
 
 app = typer.Typer(
     help="Connects hospital FHIR servers to clinical trials: who may be eligible, why, and what is missing.",
@@ -39,6 +40,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a machi
 AsOfOption = Annotated[
     str, typer.Option("--as-of", help="The day to judge by, YYYY-MM-DD. Today unless given.")
 ]
+LanguageOption = Annotated[Language, typer.Option("--lang", help="Language of the rules.")]
 
 
 @app.command("demo-data")
@@ -106,6 +108,31 @@ def screen(
         return
     show.accounts(console, done.sifted, done.facts.issues)
     show.funnel(console, done.funnel, trial.protocol)
+
+
+@app.command()
+def explain(
+    subject: Annotated[str, typer.Argument(help="Patient.id of a candidate of the last screening.")],
+    criterion: Annotated[str, typer.Argument(help="One criterion, such as INCL03A; all unless given.")] = "",
+    workspace: WorkspaceOption = Path("workspace"),
+    protocol: ProtocolOption = None,
+    site: SiteOption = "demo",
+    lang: LanguageOption = "en",
+    as_json: JsonOption = False,
+) -> None:
+    """Why: sentence, rule, readings used and ignored, comparison, verdict, and what would change it."""
+    trial = pipeline.open_trial(protocol, site)
+    kept = pipeline.read_screening(Workspace(workspace))
+    decision = explain_view.decision_of(trial, kept, subject)
+    chains = explain_view.chains_of(trial, decision, criterion, explain_view.voice_of(trial, lang))
+    if as_json:
+        for found in chains:
+            print(wire.encode(found).decode())  # noqa: T201
+        return
+    if not criterion:
+        explain_view.overall(console, trial, decision)
+    for found in chains:
+        explain_view.show(console, found)
 
 
 @app.command()

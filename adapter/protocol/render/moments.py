@@ -1,0 +1,38 @@
+"""Days, periods and lengths of time in words."""
+
+from __future__ import annotations
+
+from adapter.model.nodes import Duration, Moment, Period
+from adapter.protocol.render.voice import Voice
+
+
+def say_moment(moment: Moment, voice: Voice) -> str:
+    """``biopsy - 30 days`` as "30 days before biopsy"."""
+    base = voice.day(moment.anchor) if moment.anchor else str(moment.day)
+    if not moment.shift:
+        return voice.phrase("Moment", base=base)
+    key = "Moment.after" if moment.shift > 0 else "Moment.before"
+    return voice.phrase(key, base=base, count=abs(moment.shift), unit=voice.count(moment.shift, moment.unit))
+
+
+def say_duration(duration: Duration, voice: Voice) -> str:
+    return voice.phrase("Duration", count=duration.count, unit=voice.count(duration.count, duration.unit))
+
+
+def say_days(days: int, voice: Voice) -> str:
+    return say_duration(Duration(count=days), voice)
+
+
+def say_period(period: Period, voice: Voice) -> str:
+    """A leading space or bracket belongs to the phrase; an open period says nothing."""
+    start = say_moment(period.start, voice) if period.start else ""
+    end = say_moment(period.end, voice) if period.end else ""
+    if start and end:
+        said = voice.phrase("Period.both", start=start, end=end)
+    elif start:
+        said = voice.phrase("Period.start", start=start)
+    elif end:
+        said = voice.phrase("Period.end", end=end)
+    else:
+        said = voice.phrase("Period.open")
+    return said
