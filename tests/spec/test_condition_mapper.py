@@ -63,8 +63,10 @@ def concepts(**elements: Any) -> list[str]:
         (ICD10, "N04.200x001", ["membranous_nephropathy", "nephrotic_syndrome"]),
         (ICD10, "n04.2", ["membranous_nephropathy", "nephrotic_syndrome"]),
         (ICD10, "N08.501", ["secondary_membranous_nephropathy"]),
-        (ICD10, "M32.102+N08.5*", ["secondary_membranous_nephropathy"]),  # the asterisk half is read too
-        (ICD10, "M32.102+N16.4*", [""]),  # known to nobody here: kept as history
+        # both halves are read
+        (ICD10, "M32.102+N08.5*", ["secondary_membranous_nephropathy", "systemic_lupus_erythematosus"]),
+        (ICD10, "M32.102+N16.4*", ["systemic_lupus_erythematosus"]),
+        (ICD10, "M35.002+N16.4*", [""]),  # known to nobody here: kept as history
         (ICD10CM, "N04.21", ["nephrotic_syndrome", "primary_membranous_nephropathy"]),
         (SNOMED, "722119002", ["primary_membranous_nephropathy"]),
         (SNOMED, "59282003", ["pulmonary_embolism"]),
