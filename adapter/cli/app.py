@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 
 from adapter import assurance, pipeline
-from adapter.cli import explain_view, show
+from adapter.cli import explain_view, render_view, show
+from adapter.cli.render_view import Form
 from adapter.errors import ConfigError
 from adapter.model import wire
 from adapter.pipeline import Workspace
@@ -133,6 +134,21 @@ def explain(
         explain_view.overall(console, trial, decision)
     for found in chains:
         explain_view.show(console, found)
+
+
+@app.command()
+def render(
+    form: Annotated[Form, typer.Option("--as", help="What to render the protocol as.")] = "page",
+    lang: LanguageOption = "en",
+    protocol: ProtocolOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write to; printed unless given.")
+    ] = None,
+) -> None:
+    """Show a protocol as a page for review, with every rule in words and its worked cases."""
+    trial = pipeline.open_trial(protocol, "")
+    for name, text in render_view.rendered(trial, form, lang).items():
+        print(render_view.write(text, out, name), end="" if out is None else "\n")  # noqa: T201
 
 
 @app.command()

@@ -12,11 +12,13 @@ def say_moment(moment: Moment, voice: Voice) -> str:
     if not moment.shift:
         return voice.phrase("Moment", base=base)
     key = "Moment.after" if moment.shift > 0 else "Moment.before"
-    return voice.phrase(key, base=base, count=abs(moment.shift), unit=voice.count(moment.shift, moment.unit))
+    count, unit = voice.time(abs(moment.shift), moment.unit)
+    return voice.phrase(key, base=base, count=count, unit=unit)
 
 
 def say_duration(duration: Duration, voice: Voice) -> str:
-    return voice.phrase("Duration", count=duration.count, unit=voice.count(duration.count, duration.unit))
+    count, unit = voice.time(duration.count, duration.unit)
+    return voice.phrase("Duration", count=count, unit=unit)
 
 
 def say_days(days: int, voice: Voice) -> str:

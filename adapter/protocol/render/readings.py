@@ -20,7 +20,7 @@ from adapter.model.rules import (
     ReadingTest,
     Selection,
 )
-from adapter.protocol.render.moments import say_moment, say_period
+from adapter.protocol.render.moments import say_days, say_moment, say_period
 from adapter.protocol.render.records import say_event, say_exposure
 from adapter.protocol.render.voice import Voice
 
@@ -34,10 +34,19 @@ def say_selection(selection: Selection, voice: Voice) -> str:
 
 def define_selection(selection: Selection, voice: Voice) -> str:
     """Which readings, from when, and which of them decides."""
+    return _selection(selection, selection.take, voice)
+
+
+def say_readings(selection: Selection, voice: Voice) -> str:
+    """Which readings, where all of them count together."""
+    return _selection(selection, "all", voice)
+
+
+def _selection(selection: Selection, take: str, voice: Voice) -> str:
     near = say_moment(selection.near, voice) if selection.near else ""
     return voice.phrase(
         "Selection",
-        what=voice.phrase(f"Selection.{selection.take}", what=voice.named(selection.concepts), near=near),
+        what=voice.phrase(f"Selection.{take}", what=voice.named(selection.concepts), near=near),
         period=say_period(selection.period, voice),
         details=voice.bracketed(_details(selection, voice)),
     )
@@ -59,9 +68,8 @@ def say_not_during(guard: NotDuring, voice: Voice) -> str:
     condition = guard.condition
     said = say_event(condition, voice) if isinstance(condition, EventTest) else say_exposure(condition, voice)
     key = "NotDuring.margin" if guard.margin_days else "NotDuring"
-    unit = voice.count(guard.margin_days, "days")
     flag = voice.phrase("NotDuring.flag", flag=guard.flag) if guard.flag else ""
-    return voice.phrase(key, condition=said, days=guard.margin_days, unit=unit) + flag
+    return voice.phrase(key, condition=said, days=say_days(guard.margin_days, voice)) + flag
 
 
 def say_test(test: ReadingTest, voice: Voice) -> str:

@@ -25,8 +25,8 @@ from adapter.model.rules import (
     SexIs,
     Share,
 )
-from adapter.protocol.render.moments import say_duration, say_moment
-from adapter.protocol.render.readings import say_bound, say_selection, say_test
+from adapter.protocol.render.moments import say_days, say_duration, say_moment
+from adapter.protocol.render.readings import say_bound, say_readings, say_selection, say_test
 from adapter.protocol.render.records import say_event, say_exposure
 from adapter.protocol.render.voice import Voice
 
@@ -63,7 +63,7 @@ def say_condition(condition: Condition, voice: Voice) -> str:
         case Share(selection=selection, test=test, bound=bound):
             return voice.phrase(
                 "Share",
-                selection=say_selection(selection, voice),
+                selection=say_readings(selection, voice),
                 bound=say_bound(bound, voice),
                 test=say_test(test, voice),
             )
@@ -134,15 +134,13 @@ def _change(test: Change, voice: Voice) -> str:
 def _repeated(test: Repeated, voice: Voice) -> str:
     apart = []
     if test.apart_at_least:
-        unit = voice.count(test.apart_at_least, "days")
-        apart.append(voice.phrase("Repeated.at_least", count=test.apart_at_least, unit=unit))
+        apart.append(voice.phrase("Repeated.at_least", days=say_days(test.apart_at_least, voice)))
     if test.apart_at_most is not None:
-        unit = voice.count(test.apart_at_most, "days")
-        apart.append(voice.phrase("Repeated.at_most", count=test.apart_at_most, unit=unit))
+        apart.append(voice.phrase("Repeated.at_most", days=say_days(test.apart_at_most, voice)))
     return voice.phrase(
         "Repeated",
         readings=test.readings,
-        selection=say_selection(test.selection, voice),
+        selection=say_readings(test.selection, voice),
         test=say_test(test.test, voice),
         apart=voice.bracketed(apart),
     )

@@ -9,11 +9,12 @@ from typing import Literal
 import msgspec
 
 from adapter.model.protocol import Vocabulary
-from adapter.protocol.render import words_en, words_zh
+from adapter.protocol.render import headings_en, headings_zh, words_en, words_zh
 
 Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 _WORDS: Mapping[Language, ModuleType] = {"en": words_en, "zh": words_zh}
+_HEADINGS: Mapping[Language, ModuleType] = {"en": headings_en, "zh": headings_zh}
 
 
 class Voice(msgspec.Struct, frozen=True):
@@ -28,8 +29,10 @@ class Voice(msgspec.Struct, frozen=True):
         phrases: Mapping[str, str] = _WORDS[self.language].PHRASES
         return phrases[key].format(**blanks)
 
-    def knows(self, key: str) -> bool:
-        return key in _WORDS[self.language].PHRASES
+    def heading(self, key: str, **blanks: object) -> str:
+        """A heading or standing sentence of the page."""
+        headings: Mapping[str, str] = _HEADINGS[self.language].HEADINGS
+        return headings[key].format(**blanks)
 
     def name(self, key: str) -> str:
         """What a concept or drug is called."""
@@ -49,12 +52,8 @@ class Voice(msgspec.Struct, frozen=True):
 
     def named(self, concepts: tuple[str, ...]) -> str:
         """The named concepts of an expanded tuple: those that are not there only as narrower than another."""
-        implied = {
-            narrower
-            for concept in concepts
-            if concept in self.vocabulary.concepts
-            for narrower in self.vocabulary.with_narrower(concept)[1:]
-        }
+        known = [self.vocabulary.with_narrower(key) for key in concepts if key in self.vocabulary.concepts]
+        implied = {key for family in known if set(family) <= set(concepts) for key in family[1:]}
         return self.one_of(self.name(key) for key in concepts if key not in implied)
 
     def one_of(self, items: Iterable[str]) -> str:
@@ -71,6 +70,8 @@ class Voice(msgspec.Struct, frozen=True):
     def quoted(self, text: str) -> str:
         return self.phrase("quote", text=text)
 
-    def count(self, number: int, unit: str) -> str:
-        """The word for a unit of time: one day, two days."""
-        return self.phrase(unit.removesuffix("s") if abs(number) == 1 else unit)
+    def time(self, count: int, unit: str) -> tuple[int, str]:
+        """A length of time as number and word; whole years from two on are said as years."""
+        if unit == "months" and count >= 24 and count % 12 == 0:
+            count, unit = count // 12, "years"
+        return count, self.phrase(unit.removesuffix("s") if count == 1 else unit)

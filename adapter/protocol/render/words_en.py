@@ -38,6 +38,7 @@ PHRASES: Mapping[str, str] = MappingProxyType(
         "Moment.after": "{count} {unit} after {base}",
         "days": "days",
         "months": "months",
+        "years": "years",
         "day": "day",
         "month": "month",
         "Duration": "{count} {unit}",
@@ -81,12 +82,13 @@ PHRASES: Mapping[str, str] = MappingProxyType(
         "Selection.nearest": "the {what} nearest to {near}",
         "Selection.every": "every {what}",
         "Selection.any": "any {what}",
+        "Selection.all": "{what}",
         "Selection.name": "the reading {name}",
         "Selection.methods": "method {methods}",
         "Selection.minimum": "at least {minimum} readings are needed",
         "Selection.support": "{support} shown beside it, never deciding",
         "NotDuring": "not counting readings during {condition}",
-        "NotDuring.margin": "not counting readings within {days} {unit} of {condition}",
+        "NotDuring.margin": "not counting readings within {days} of {condition}",
         "NotDuring.flag": " (flag {flag})",
         # --- conditions ---
         "AllOf": "all of: {parts}",
@@ -109,8 +111,8 @@ PHRASES: Mapping[str, str] = MappingProxyType(
         "Change.same_series": "both of the same series",
         "Change.reaching": "and reaching {bound}",
         "Repeated": "{readings} readings of {selection}, each of which {test}{apart}",
-        "Repeated.at_least": "at least {count} {unit} after the one before",
-        "Repeated.at_most": "at most {count} {unit} after the one before",
+        "Repeated.at_least": "at least {days} after the one before",
+        "Repeated.at_most": "at most {days} after the one before",
         "Share": "of {selection}, {bound} of the readings pass: {test}",
         "Age": "age on {at} is {bounds}",
         "Age.years": "{years} years",
@@ -156,6 +158,43 @@ PHRASES: Mapping[str, str] = MappingProxyType(
         "silence.unknown": "",
         "silence.absent_if_covered": "no record counts as none where the record was fetched completely",
         "silence.absent": "no record counts as none",
+        # --- after entry ---
+        "Timed": "counting as trough only {low} to {high} hours after the last intake of {drugs}{details}",
+        "Timed.wide": "{low} to {high} hours approximately",
+        "Timed.look_back": "an intake more than {hours} hours before is not the last one",
+        "Timed.named": "then only {concepts}",
+        "Timed.steady": "dose unchanged for {days}",
+        "ResponseIs": "the response {at} is {states}",
+        "ResponseIs.here": "at this visit",
+        "ResponseIs.earlier": "at an earlier visit",
+        "ResponseIs.at": "at visit {visit}",
+        "response.complete": "complete remission",
+        "response.partial": "partial remission",
+        "response.none": "no response",
+        "response.relapse": "relapse",
+        "response.unknown": "not known",
+        "DoseOf": "{dose}{period}{details}",
+        "DoseOf.first": "the first daily dose of {drugs}",
+        "DoseOf.latest": "the latest daily dose of {drugs}",
+        "DoseOf.highest": "the highest daily dose of {drugs}",
+        "DoseOf.lowest": "the lowest daily dose of {drugs}",
+        "DoseOf.weight": "by the weight from {weight}",
+        "DoseTarget": "{per_kg} mg/kg/d{details}",
+        "DoseTarget.at_most": "at most {at_most} mg/d",
+        "DoseTarget.tolerance": "give or take {tolerance} mg/d",
+        "DoseIs": "{dose} in {unit} is {test}",
+        "DoseIs.target": "on target: {target}",
+        "DoseChanged.reduction": "the daily dose of {drugs} was reduced{period}",
+        "DoseChanged.increase": "the daily dose of {drugs} was increased{period}",
+        "DoseChanged.any": "the daily dose of {drugs} was changed{period}",
+        "LadderIs": "ladder {ladder} stands in {states}",
+        "GapIs": "the longest time without {drugs}{period} is {bound}{details}",
+        "GapIs.hold": "not counting days while {ladder}",
+        "ArmIs": "assigned to arm {arms}",
+        "EligibilityIs": "by what is known now, {overall} as of {at}",
+        "overall.eligible": "eligible",
+        "overall.undetermined": "undetermined",
+        "overall.ineligible": "ineligible",
         # --- decision lines ---
         "verdict.met": "met",
         "verdict.not_met": "not met",
@@ -177,6 +216,12 @@ PHRASES: Mapping[str, str] = MappingProxyType(
 )
 
 # Names that protocols give to days; one that is not here is shown as it is written.
-DAYS: Mapping[str, str] = MappingProxyType({})
+DAYS: Mapping[str, str] = MappingProxyType(
+    {
+        "visit": "the day of the visit",
+        "visit_first": "the first day of the visit's window",
+        "visit_last": "the last day of the visit's window",
+    }
+)
 # Facts named by their resource type, not by mappings/concepts.yaml: their English name is the key itself.
 NAMES: Mapping[str, str] = MappingProxyType({})
