@@ -12,7 +12,9 @@ from pathlib import Path
 import msgspec
 
 from adapter import mappers, protocol
+from adapter.model.dates import add_days
 from adapter.model.decision import Decision
+from adapter.model.monitoring import LadderState, Monitoring
 from adapter.pipeline import Trial, open_trial
 from adapter.protocol.case_file import Case, Expectation, load_cases
 from adapter.protocol.case_records import CASE_PATIENT
@@ -34,6 +36,7 @@ class CaseReport(msgspec.Struct, frozen=True):
     because: str
     decision: Decision
     differences: tuple[Difference, ...]
+    monitoring: Monitoring | None = None
 
 
 def check_cases(trial: Trial, path: Path) -> tuple[CaseReport, ...]:
@@ -55,23 +58,43 @@ def _check_case(trial: Trial, case: Case) -> CaseReport:
         options=trial.site.options,
     )
     subject = next(one.id for one in facts.subjects if CASE_PATIENT in (one.id, *one.merged))
-    decision = protocol.evaluate(trial.protocol, facts.of(subject), as_of=case.as_of, zone=trial.site.zone)
-    differences = tuple(found for wanted in case.expected if (found := _difference(wanted, decision)))
-    return CaseReport(case.name, case.where, case.because, decision, differences)
+    own, zone = facts.of(subject), trial.site.zone
+    judged = case.as_of if case.randomised is None else add_days(case.randomised, -1)
+    decision = protocol.evaluate(trial.protocol, own, as_of=judged, zone=zone)
+    watched = None
+    if case.randomised is not None:
+        watched = protocol.monitor(trial.protocol, own, as_of=case.as_of, zone=zone)
+    told = _told(decision, watched)
+    differences = tuple(found for wanted in case.expected if (found := _difference(wanted, told)))
+    return CaseReport(case.name, case.where, case.because, decision, differences, watched)
 
 
-def _difference(wanted: Expectation, decision: Decision) -> Difference | None:
-    flags: frozenset[str] = frozenset()
-    if wanted.target == "overall":
-        found = decision.overall.value
-    elif wanted.target == "review":
-        found = str(decision.review).lower()
-    else:
-        try:
-            result = decision.criterion(wanted.target)
-        except KeyError:
-            return Difference(wanted.target, wanted.verdict, "no such criterion")
-        found, flags = result.verdict.value, frozenset(result.flags)
+def _told(decision: Decision, watched: Monitoring | None) -> dict[str, tuple[str, frozenset[str]]]:
+    """Everything an expectation may name, with its word and its flags."""
+    results = [*decision.criteria]
+    told = {
+        "overall": (decision.overall.value, frozenset[str]()),
+        "review": (str(decision.review).lower(), frozenset[str]()),
+    }
+    if watched is not None:
+        results += [*watched.endpoints, *watched.exits, *watched.doses, *watched.safety, *watched.deviations]
+        told |= {f"visit {one.visit}": (one.response, frozenset()) for one in watched.visits}
+        told |= {f"due {one.id}": (one.status, frozenset()) for one in watched.due}
+        told |= {f"ladder {one.ladder}": (one.state, _flags(one)) for one in watched.ladders}
+    for top in results:
+        told |= {one.id: (one.verdict.value, frozenset(one.flags)) for one in top.walk()}
+    return told
+
+
+def _flags(ladder: LadderState) -> frozenset[str]:
+    overdue = ("OVERDUE",) if ladder.overdue else ()
+    return frozenset((*ladder.flags, *overdue, *(flag for step in ladder.steps for flag in step.flags)))
+
+
+def _difference(wanted: Expectation, told: dict[str, tuple[str, frozenset[str]]]) -> Difference | None:
+    if wanted.target not in told:
+        return Difference(wanted.target, wanted.verdict, "no such criterion")
+    found, flags = told[wanted.target]
     missing = wanted.flags - flags
     unwanted = wanted.absent_flags & flags
     if found == wanted.verdict and not missing and not unwanted:

@@ -13,9 +13,12 @@ from typing import Literal
 
 import msgspec
 
+from adapter.model.course import ResponseWord
 from adapter.model.decision import Kind, Verdict
 from adapter.model.nodes import Node, Period
 from adapter.model.rules import AnchorRule, Condition, Selection, Silence
+
+Severity = Literal["", "low", "medium", "high"]
 
 
 class Line(Node, frozen=True, kw_only=True):
@@ -46,7 +49,11 @@ class OtherReading(Node, frozen=True, kw_only=True):
 
 
 class Criterion(Node, frozen=True, kw_only=True):
-    """One eligibility sentence; ``simple`` is true when it was written as ``met_when``."""
+    """One sentence of the protocol; ``simple`` is true when it was written as ``met_when``.
+
+    ``visit`` and ``severity`` belong to what is monitored: the planned visit whose window the rule looks at,
+    and how urgent it is when met.
+    """
 
     id: str
     kind: Kind
@@ -61,6 +68,8 @@ class Criterion(Node, frozen=True, kw_only=True):
     pending: bool = False
     settles: str = ""
     settles_zh: str = ""
+    visit: str = ""
+    severity: Severity = ""
 
     def walk(self) -> tuple[Criterion, ...]:
         return (self, *(found for child in self.criteria for found in child.walk()))
@@ -96,8 +105,66 @@ class Candidates(Node, frozen=True, kw_only=True):
     unless: Condition | None = None
 
 
+class Visit(Node, frozen=True, kw_only=True):
+    """A planned visit in days from day zero; ``first``..``last`` is its window, both included.
+
+    ``reading`` is the selection whose reading in the window is what the visit is for.
+    """
+
+    id: str
+    name: str
+    name_zh: str = ""
+    day: int
+    first: int
+    last: int
+    source: str = ""
+    reading: str = ""
+
+
+class ResponseLine(Node, frozen=True, kw_only=True):
+    """One line of the response table: the first state whose condition is known to be true holds."""
+
+    state: ResponseWord
+    when: Condition
+    because: str = ""
+
+
+class DueRule(Node, frozen=True, kw_only=True):
+    """Something the protocol wants between two days from day zero, once, if ``when`` holds."""
+
+    id: str
+    what: str
+    what_zh: str = ""
+    day: int
+    first: int
+    last: int
+    source: str = ""
+    when: Condition | None = None
+    done_when: Condition | None = None
+
+
+class Plan(Node, frozen=True, kw_only=True):
+    """What is watched after entry; ``day_zero`` is the anchor that the days of visits count from."""
+
+    day_zero: str = ""
+    endpoints: tuple[Criterion, ...] = ()
+    exits: tuple[Criterion, ...] = ()
+    doses: tuple[Criterion, ...] = ()
+    safety: tuple[Criterion, ...] = ()
+    deviations: tuple[Criterion, ...] = ()
+    responses: tuple[ResponseLine, ...] = ()
+    due: tuple[DueRule, ...] = ()
+
+    def walk(self) -> tuple[Criterion, ...]:
+        tops = (*self.endpoints, *self.exits, *self.doses, *self.safety, *self.deviations)
+        return tuple(found for top in tops for found in top.walk())
+
+
 class Protocol(Node, frozen=True, kw_only=True):
-    """A whole protocol file. ``counts`` are the criteria that make the overall verdict."""
+    """A whole protocol file. ``counts`` are the criteria that make the overall verdict.
+
+    ``walk`` goes through eligibility alone, ``every`` through what is monitored as well.
+    """
 
     id: str
     version: str
@@ -113,12 +180,17 @@ class Protocol(Node, frozen=True, kw_only=True):
     criteria: tuple[Criterion, ...]
     counts: tuple[str, ...]
     reported: tuple[str, ...]
+    visits: tuple[Visit, ...] = ()
+    plan: Plan = Plan()
 
     def walk(self) -> tuple[Criterion, ...]:
         return tuple(found for top in self.criteria for found in top.walk())
 
+    def every(self) -> tuple[Criterion, ...]:
+        return (*self.walk(), *self.plan.walk())
+
     def criterion(self, criterion_id: str) -> Criterion:
-        for found in self.walk():
+        for found in self.every():
             if found.id == criterion_id:
                 return found
         raise KeyError(criterion_id)

@@ -10,6 +10,16 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import ClassVar, Literal, TypeAlias
 
+from adapter.model.course import (
+    ArmIs,
+    DoseChanged,
+    DoseIs,
+    EligibilityIs,
+    GapIs,
+    LadderIs,
+    ResponseIs,
+    Timed,
+)
 from adapter.model.decision import Verdict
 from adapter.model.nodes import Duration, Moment, Node, Period
 from adapter.model.quantity import Comparison
@@ -161,6 +171,7 @@ class Selection(Node, frozen=True, kw_only=True):
     not_during: tuple[NotDuring, ...] = ()
     support: tuple[str, ...] = ()
     minimum: int = 1
+    timed: Timed | None = None
 
 
 # --- conditions -------------------------------------------------------------------------------------
@@ -319,4 +330,11 @@ Condition: TypeAlias = (
     | DayIs
     | EventTest
     | ExposureTest
+    | ResponseIs
+    | DoseIs
+    | DoseChanged
+    | GapIs
+    | LadderIs
+    | ArmIs
+    | EligibilityIs
 )

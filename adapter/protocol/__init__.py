@@ -4,5 +4,6 @@ from adapter.protocol.check import Remark, check
 from adapter.protocol.evaluate import evaluate, is_candidate
 from adapter.protocol.explain import OpenQuestion, settle
 from adapter.protocol.load import load
+from adapter.protocol.monitor import monitor
 
-__all__ = ["OpenQuestion", "Remark", "check", "evaluate", "is_candidate", "load", "settle"]
+__all__ = ["OpenQuestion", "Remark", "check", "evaluate", "is_candidate", "load", "monitor", "settle"]

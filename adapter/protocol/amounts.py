@@ -11,6 +11,8 @@ from datetime import date
 from fractions import Fraction
 from typing import Literal
 
+import msgspec
+
 from adapter.model.nodes import Duration, Moment, Period
 from adapter.model.protocol import Vocabulary
 from adapter.model.quantity import parse_number
@@ -44,6 +46,8 @@ class Scope:
     reading_names: tuple[str, ...] = ()
     window_names: tuple[str, ...] = ()
     criterion_ids: tuple[str, ...] = ()
+    visit_ids: tuple[str, ...] = ()
+    arms: tuple[str, ...] = ()
     windows: dict[str, Period] = field(default_factory=dict)
     readings: dict[str, Selection] = field(default_factory=dict)
 
@@ -71,6 +75,19 @@ def read_moment(tree: Tree, scope: Scope) -> Moment:
     return Moment(anchor=base, shift=shift, unit=unit, where=tree.where)
 
 
+def read_period(fields: dict[str, Tree], scope: Scope) -> Period:
+    """``within: <window>`` or ``from:``/``to:``."""
+    if "within" in fields:
+        if "from" in fields or "to" in fields:
+            raise fields["within"].mistake("within: and from:/to: exclude each other")
+        name = fields["within"].one_of(scope.window_names, "window")
+        return msgspec.structs.replace(scope.windows.get(name, Period()), window=name)
+    return Period(
+        start=read_moment(fields["from"], scope) if "from" in fields else None,
+        end=read_moment(fields["to"], scope) if "to" in fields else None,
+    )
+
+
 def read_duration(tree: Tree) -> Duration:
     """``28 days``, ``2 weeks``, ``6 months`` or ``5 years``."""
     found = _DURATION.fullmatch(tree.text())
@@ -78,6 +95,14 @@ def read_duration(tree: Tree) -> Duration:
         raise tree.mistake(f"not a duration: {tree.text()!r}", "write it like '28 days' or '6 months'")
     unit, step = _unit(tree, found["unit"])
     return Duration(count=int(found["count"]) * step, unit=unit, where=tree.where)
+
+
+def read_hours(tree: Tree) -> Fraction:
+    """``11 hours``, ``2 days``."""
+    found = _DURATION.fullmatch(tree.text())
+    if found is None or found["unit"] not in ("hour", "hours", "day", "days"):
+        raise tree.mistake(f"not a number of hours: {tree.text()!r}", "write it like '11 hours'")
+    return Fraction(int(found["count"]) * (24 if found["unit"].startswith("day") else 1))
 
 
 def read_days(tree: Tree) -> int:
@@ -152,6 +177,6 @@ def _number(tree: Tree, text: str) -> Fraction:
 
 
 def _unit(tree: Tree, word: str) -> tuple[Literal["days", "months"], int]:
-    if word not in words.PLACES["time unit"]:
+    if word not in words.PLACES["time unit"] or word in ("hour", "hours"):
         raise tree.unknown(word, words.PLACES["time unit"], "time unit")
     return _STEPS[word.removesuffix("s")]

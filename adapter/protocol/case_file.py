@@ -13,25 +13,41 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import yaml
 
 from adapter.errors import ProtocolError
 from adapter.model.coverage import Coverage
+from adapter.model.dates import add_days
+from adapter.model.monitoring import DueStatus, Response
 from adapter.model.resource import RawResource
-from adapter.protocol.case_records import RECORD_KINDS, attestation, build_record, patient
+from adapter.protocol.case_records import RECORD_KINDS, attestation, build_record, enrolment, patient
 
 Tree = dict[str, Any]
 
-_EXPECTED = re.compile(r"(?P<verdict>[a-z_]+)(?:\s*\[(?P<flags>[^\]]*)\])?")
+_EXPECTED = re.compile(r"(?P<verdict>[A-Za-z0-9_-]+)(?:\s*\[(?P<flags>[^\]]*)\])?")
 _VERDICTS = {"met": "met", "not_met": "not_met", "unknown": "unknown", "true": "met", "false": "not_met"}
-_OVERALL = ("eligible", "ineligible", "undetermined")
+_WORDS = {
+    "overall": ("eligible", "ineligible", "undetermined"),
+    "review": ("true", "false"),
+    "visit": get_args(Response),
+    "due": get_args(DueStatus),
+}
+"""What may be expected of ``overall`` and ``review``, of ``visit <id>`` and of ``due <id>``."""
+
+
+_PERSON = {
+    "as_of", "patient", "records", "attested", "attested_later", "coverage", "like", "randomised", "arm",
+}  # fmt: skip
 
 
 class Expectation(msgspec.Struct, frozen=True):
-    """What one criterion (or ``overall``, or ``review``) must say; flags that must and must not appear."""
+    """What one criterion must say, and flags that must and must not appear.
+
+    ``target`` may also be ``overall``, ``review``, ``visit <id>``, ``due <id>`` or ``ladder <id>``.
+    """
 
     target: str
     verdict: str
@@ -50,6 +66,7 @@ class Case(msgspec.Struct, frozen=True):
     because: str = ""
     site: str = ""
     where: str = ""
+    randomised: date | None = None
 
 
 class _Typed(msgspec.Struct):
@@ -118,21 +135,26 @@ class _Reader:
         person = self._person(entry.get("like", ""), entry, ())
         if change := entry.get("change"):
             person = _merge(person, change)
-        self._only(person, {"as_of", "patient", "records", "attested", "coverage", "like"})
-        try:
-            as_of = date.fromisoformat(person.get("as_of", ""))
-        except ValueError as fault:
-            raise self._error(entry, "as_of is not a date", "write as_of: YYYY-MM-DD") from fault
+        self._only(person, _PERSON)
+        as_of = self._day(entry, person, "as_of")
+        entered = self._day(entry, person, "randomised") if "randomised" in person else None
         return Case(
             name=name,
             as_of=as_of,
-            resources=tuple(self._resources(entry, person, as_of)),
+            resources=tuple(self._resources(entry, person, as_of, entered)),
             expected=tuple(self._expected(entry)),
             coverage=_coverage(person.get("coverage", {})),
             because=entry.get("because", ""),
             site=entry.get("site", ""),
             where=f"{self.path}:{entry['__line__']}",
+            randomised=entered,
         )
+
+    def _day(self, entry: Tree, person: Tree, name: str) -> date:
+        try:
+            return date.fromisoformat(person.get(name, ""))
+        except ValueError as fault:
+            raise self._error(entry, f"{name} is not a date", f"write {name}: YYYY-MM-DD") from fault
 
     def _person(self, name: str, entry: Tree, above: tuple[str, ...]) -> Tree:
         people = self.tree.get("people", {})
@@ -145,10 +167,17 @@ class _Reader:
             return merged
         return person
 
-    def _resources(self, entry: Tree, person: Tree, as_of: date) -> Iterator[RawResource]:
+    def _resources(
+        self, entry: Tree, person: Tree, as_of: date, entered: date | None
+    ) -> Iterator[RawResource]:
         built = [patient(_plain(person.get("patient", {})))]
+        answered = as_of if entered is None else add_days(entered, -1)
         if answers := _plain(person.get("attested", {})):
-            built.append(attestation(answers, self.questionnaire, as_of))
+            built.append(attestation(answers, self.questionnaire, answered))
+        if answers := _plain(person.get("attested_later", {})):
+            built.append(attestation(answers, self.questionnaire, as_of, "attestation-later"))
+        if entered is not None:
+            built += enrolment(self.tree.get("protocol", ""), entered, person.get("arm", ""))
         for key, record in _plain(person.get("records", {})).items():
             if not isinstance(record, Mapping):
                 raise self._error(entry, f"record {key!r} is not a mapping", "see docs/cases.md")
@@ -171,8 +200,9 @@ class _Reader:
     def _expected(self, entry: Tree) -> Iterator[Expectation]:
         for target, text in _plain(entry.get("expect", {})).items():
             match = _EXPECTED.fullmatch(text.strip()) if isinstance(text, str) else None
-            allowed = {"overall": _OVERALL, "review": ("true", "false")}.get(target, tuple(_VERDICTS))
-            if match is None or match["verdict"] not in allowed:
+            kind, _, name = target.partition(" ")
+            allowed = _WORDS.get(kind, tuple(_VERDICTS))
+            if match is None or (match["verdict"] not in allowed and not (kind == "ladder" and name)):
                 raise self._error(
                     entry, f"{target}: cannot read {text!r}", f"one of {', '.join(allowed)}, then [FLAGS]"
                 )
@@ -180,7 +210,7 @@ class _Reader:
             verdict = match["verdict"]
             yield Expectation(
                 target=target,
-                verdict=verdict if target in ("overall", "review") else _VERDICTS[verdict],
+                verdict=verdict if kind in (*_WORDS, "ladder") else _VERDICTS[verdict],
                 flags=frozenset(flag for flag in flags if not flag.startswith("-")),
                 absent_flags=frozenset(flag[1:].strip() for flag in flags if flag.startswith("-")),
             )

@@ -41,17 +41,33 @@ def patient(stated: Record) -> Resource:
     return resource
 
 
-def attestation(answers: Record, questionnaire: str, as_of: date) -> Resource:
-    """``attested: {linkId: answer}`` as one completed QuestionnaireResponse authored on the as-of date."""
+def enrolment(study: str, entered: date, arm: str) -> list[Resource]:
+    """``randomised: DATE`` and ``arm: CODE`` as a ResearchSubject on the study from that day."""
+    subject: Resource = {
+        "resourceType": "ResearchSubject",
+        "id": "enrolment",
+        "meta": {"versionId": "1"},
+        "status": "on-study",
+        "study": {"reference": f"ResearchStudy/{study}"},
+        "individual": dict(SUBJECT),
+        "period": {"start": entered.isoformat()},
+    }
+    _put(subject, "assignedArm", arm or None)
+    known = {"resourceType": "ResearchStudy", "id": study, "status": "active"}
+    return [subject, {**known, "identifier": [{"value": study}]}]
+
+
+def attestation(answers: Record, questionnaire: str, authored: date, name: str = "attestation") -> Resource:
+    """``attested: {linkId: answer}`` as one completed QuestionnaireResponse."""
     items = [{"linkId": link, "answer": [_answer(text)]} for link, text in answers.items()]
     return {
         "resourceType": "QuestionnaireResponse",
-        "id": "attestation",
+        "id": name,
         "meta": {"versionId": "1"},
         "questionnaire": questionnaire,
         "status": "completed",
         "subject": SUBJECT,
-        "authored": as_of.isoformat(),
+        "authored": authored.isoformat(),
         "item": items,
     }
 

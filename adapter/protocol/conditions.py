@@ -34,6 +34,7 @@ from adapter.model.rules import (
 from adapter.protocol.answers import attested_outcome
 from adapter.protocol.changes import change_outcome
 from adapter.protocol.context import Context
+from adapter.protocol.course import course_outcome
 from adapter.protocol.days import Span, compare_days
 from adapter.protocol.judge import worded
 from adapter.protocol.measured import reading_outcome, repeated_outcome, share_outcome
@@ -80,6 +81,8 @@ def outcome_of(condition: Condition, context: Context) -> Outcome:
             return _elapsed(condition, context)
         case DayIs():
             return _day(condition, context)
+        case _:
+            return course_outcome(condition, context, outcome_of)
 
 
 def _criterion(test: CriterionIs, context: Context) -> Outcome:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Mapping
 from datetime import date, tzinfo
+from types import MappingProxyType
 
 from adapter.model.dates import on_day
 from adapter.model.decision import CriterionResult, Evidence
 from adapter.model.facts import Event, Facts, Finding, Intervention, Subject
+from adapter.model.monitoring import LadderState
 from adapter.model.nodes import Moment, Period
-from adapter.model.protocol import Criterion, Protocol
+from adapter.model.protocol import Criterion, Protocol, Visit
 from adapter.model.rules import AnchorRule, Selection
 from adapter.protocol.days import Frame, Span
 
@@ -26,6 +29,7 @@ class Context:
         zone: tzinfo,
         find_day: Callable[[AnchorRule, Context], Span | None],
         decide: Callable[[Criterion, Context], CriterionResult],
+        ladders: Mapping[str, LadderState] = MappingProxyType({}),
     ) -> None:
         self.protocol = protocol
         self.facts = facts
@@ -36,7 +40,11 @@ class Context:
         self._decide = decide
         self._anchors: dict[str, Span | None] = {}
         self._rules = {named.name: named.rule for named in protocol.anchors}
-        self._criteria = {criterion.id: criterion for criterion in protocol.walk()}
+        self._criteria = {criterion.id: criterion for criterion in protocol.every()}
+        self._visits = {visit.id: visit for visit in protocol.visits}
+        self.visit: Visit | None = None
+        self._at_visits: dict[str, Context] = {"": self}
+        self.ladders = ladders
         self._results: dict[str, CriterionResult] = {}
         self.readings: dict[str, Selection] = {
             named.name: named.rule for named in protocol.readings if isinstance(named.rule, Selection)
@@ -66,7 +74,37 @@ class Context:
             return span
         return span.shifted(moment.shift, moment.unit)
 
+    def at(self, visit_id: str) -> Context:
+        """The same facts with the anchors ``visit``, ``visit_first``, ``visit_last`` of a planned visit."""
+        if visit_id not in self._at_visits:
+            bound = copy.copy(self)
+            bound.visit = self._visits[visit_id]
+            bound._anchors, bound._results = {}, {}
+            self._at_visits[visit_id] = bound
+        return self._at_visits[visit_id]
+
+    def on(self, day: date) -> Context:
+        """What is known now, asked about another day."""
+        return Context(
+            self.protocol,
+            self.facts,
+            as_of=day,
+            zone=self.zone,
+            find_day=self._find_day,
+            decide=self._decide,
+            ladders=self.ladders,
+        )
+
+    def _visit_day(self, name: str) -> Span | None:
+        if self.visit is None:
+            return None
+        zero = self._anchor(self.protocol.plan.day_zero)
+        days = {"visit": self.visit.day, "visit_first": self.visit.first, "visit_last": self.visit.last}
+        return zero.shifted(days[name], "days") if zero else None
+
     def _anchor(self, name: str) -> Span | None:
+        if name not in self._rules:
+            return self._visit_day(name)
         if name not in self._anchors:
             rule = self._rules[name]
             assert not isinstance(rule, Period | Selection)  # noqa: S101 - the loader only puts anchors there
@@ -94,9 +132,11 @@ class Context:
 
     def result(self, criterion_id: str) -> CriterionResult:
         """The verdict on another criterion, worked out once."""
-        if criterion_id not in self._results:
-            self._results[criterion_id] = self._decide(self._criteria[criterion_id], self)
-        return self._results[criterion_id]
+        criterion = self._criteria[criterion_id]
+        home = self.at(criterion.visit)
+        if criterion_id not in home._results:
+            home._results[criterion_id] = self._decide(criterion, home)
+        return home._results[criterion_id]
 
     def subject_evidence(self, element: str, value: str) -> Evidence:
         return Evidence(source=self.subject.source, role="used", concept=element, original=value, value=value)

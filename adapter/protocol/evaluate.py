@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import date, tzinfo
 
 import msgspec
 
-from adapter.model.decision import Alternative, CriterionResult, Decision, Evidence, Overall, Verdict
+from adapter.model.decision import Alternative, CriterionResult, Decision, Evidence, Verdict
 from adapter.model.facts import Facts
 from adapter.model.kleene import Truth
 from adapter.model.protocol import Criterion, FlagRule, Line, OtherReading, Protocol
 from adapter.protocol.anchors import find_day
 from adapter.protocol.conditions import outcome_of
 from adapter.protocol.context import Context
-from adapter.protocol.outcome import Outcome, merge_evidence, unique
+from adapter.protocol.outcome import Outcome, merge_evidence, overall_of, unique
 
 
 def evaluate(protocol: Protocol, facts: Facts, *, as_of: date, zone: tzinfo) -> Decision:
@@ -32,7 +32,7 @@ def evaluate(protocol: Protocol, facts: Facts, *, as_of: date, zone: tzinfo) -> 
         protocol=protocol.id,
         protocol_version=protocol.version,
         as_of=as_of,
-        overall=_overall(context.result(name) for name in protocol.counts),
+        overall=overall_of(context.result(name) for name in protocol.counts),
         criteria=criteria,
         review=any(context.result(name).review for name in protocol.counts),
         pending=tuple(
@@ -146,27 +146,24 @@ def _reason(line: Line, outcome: Outcome) -> str:
     return compared or line.verdict.value.replace("_", " ")
 
 
-def _overall(results: Iterable[CriterionResult]) -> Overall:
-    """A definite failure wins over unknowns; an inclusion fails when not met, an exclusion when met."""
-    verdicts = [(result.kind, result.verdict) for result in results]
-    if ("inclusion", Verdict.NOT_MET) in verdicts or ("exclusion", Verdict.MET) in verdicts:
-        return Overall.INELIGIBLE
-    if any(verdict is Verdict.UNKNOWN for _, verdict in verdicts):
-        return Overall.UNDETERMINED
-    return Overall.ELIGIBLE
-
-
 def _fingerprinted(decision: Decision) -> Decision:
     """SHA-256 over who, which rules, which day, the verdicts, the flags and the evidence with versions."""
     lines = [decision.subject, decision.protocol, decision.protocol_version, decision.as_of.isoformat()]
-    for top in decision.criteria:
+    return msgspec.structs.replace(decision, fingerprint=fingerprint((*lines, *said(decision.criteria))))
+
+
+def said(results: Iterable[CriterionResult]) -> Iterator[str]:
+    """Verdicts, flags and the evidence that was used, as lines for a fingerprint."""
+    for top in results:
         for result in top.walk():
-            lines.append(f"{result.id} {result.verdict.value} {','.join(result.flags)}")
-            lines += sorted({_pointer(item) for item in result.evidence if item.role == "used"})
-    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-    return msgspec.structs.replace(decision, fingerprint=digest)
+            yield f"{result.id} {result.verdict.value} {','.join(result.flags)}"
+            yield from sorted({pointer(item) for item in result.evidence if item.role == "used"})
 
 
-def _pointer(evidence: Evidence) -> str:
+def fingerprint(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def pointer(evidence: Evidence) -> str:
     source = evidence.source
     return f"{source.reference} {source.version} {source.path} {source.sha256}"

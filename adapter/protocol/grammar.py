@@ -36,6 +36,15 @@ from adapter.protocol.amounts import (
     read_moment,
     read_percent,
 )
+from adapter.protocol.course_grammar import (
+    read_arm,
+    read_dose,
+    read_dose_change,
+    read_eligibility,
+    read_gap,
+    read_ladder,
+    read_response,
+)
 from adapter.protocol.selections import (
     read_event,
     read_exposure,
@@ -262,4 +271,11 @@ _READERS: dict[str, Callable[[Fields, Tree, Scope], Condition]] = {
     "date": _date,
     "event": _event,
     "exposure": _exposure,
+    "response": read_response,
+    "dose": read_dose,
+    "dose_change": read_dose_change,
+    "gap": read_gap,
+    "ladder": read_ladder,
+    "arm": read_arm,
+    "eligibility": read_eligibility,
 }

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from adapter.model.decision import Evidence
+from adapter.model.decision import CriterionResult, Evidence, Overall, Verdict
 from adapter.model.kleene import Truth, all_of, any_of
 
 _RANK = {"used": 0, "support": 1, "ignored": 2}
@@ -79,3 +79,13 @@ def _stronger(known: Evidence, new: Evidence) -> Evidence:
     seen = strong.compared.split("; ") if strong.compared else []
     added = [part for part in weak.compared.split("; ") if part and part not in seen]
     return msgspec.structs.replace(strong, compared="; ".join(seen + added))
+
+
+def overall_of(results: Iterable[CriterionResult]) -> Overall:
+    """A definite failure wins over unknowns; an inclusion fails when not met, an exclusion when met."""
+    verdicts = [(result.kind, result.verdict) for result in results]
+    if ("inclusion", Verdict.NOT_MET) in verdicts or ("exclusion", Verdict.MET) in verdicts:
+        return Overall.INELIGIBLE
+    if any(verdict is Verdict.UNKNOWN for _, verdict in verdicts):
+        return Overall.UNDETERMINED
+    return Overall.ELIGIBLE

@@ -21,6 +21,7 @@ from adapter.model.rules import Bounds, Codes, Exists, MeasuredBy, NotDuring, Re
 from adapter.protocol.context import Context, finding_order
 from adapter.protocol.days import Frame, Span
 from adapter.protocol.occurrences import near_occurrence
+from adapter.protocol.timing import timing_of
 
 TROUBLES = frozenset(
     {
@@ -84,8 +85,15 @@ def collect(selection: Selection, context: Context) -> Pool:
             troubled.append((row, trouble))
         elif (guard := _disturbed(row, selection.not_during, context)) is not None:
             (troubled if guard.flag else ignored).append((row, guard.flag or "set aside by not_during"))
-        else:
+        elif selection.timed is None:
             valid.append(row)
+        else:
+            standing = timing_of(row, selection.timed, context)
+            if standing.verdict == "valid":
+                flags = tuple(sorted({*row.flags, *standing.flags}))
+                valid.append(msgspec.structs.replace(row, flags=flags))
+            else:
+                (troubled if standing.verdict == "troubled" else ignored).append((row, standing.why))
     return Pool(frame, tuple(valid), tuple(troubled), tuple(support), tuple(ignored), outside)
 
 

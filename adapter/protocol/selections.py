@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import msgspec
-
-from adapter.model.nodes import Period
 from adapter.model.quantity import Comparison
 from adapter.model.rules import (
     AnchorDay,
@@ -34,7 +31,15 @@ from adapter.model.rules import (
     Silence,
 )
 from adapter.protocol import words
-from adapter.protocol.amounts import Scope, read_amount, read_days, read_moment, read_plain_amount
+from adapter.protocol.amounts import (
+    Scope,
+    read_amount,
+    read_days,
+    read_moment,
+    read_period,
+    read_plain_amount,
+)
+from adapter.protocol.course_grammar import read_timed
 from adapter.protocol.tree import Tree
 
 _ENDS: tuple[Literal["earliest", "latest"], ...] = ("earliest", "latest")
@@ -49,19 +54,6 @@ _CATEGORY_TYPES = {
     "report": "DiagnosticReport",
     "specimen": "Specimen",
 }
-
-
-def read_period(fields: dict[str, Tree], scope: Scope) -> Period:
-    """``within: <window>`` or ``from:``/``to:``."""
-    if "within" in fields:
-        if "from" in fields or "to" in fields:
-            raise fields["within"].mistake("within: and from:/to: exclude each other")
-        name = fields["within"].one_of(scope.window_names, "window")
-        return msgspec.structs.replace(scope.windows.get(name, Period()), window=name)
-    return Period(
-        start=read_moment(fields["from"], scope) if "from" in fields else None,
-        end=read_moment(fields["to"], scope) if "to" in fields else None,
-    )
 
 
 def read_concepts(tree: Tree, kind: str, scope: Scope, narrower: bool = False) -> tuple[str, ...]:
@@ -96,6 +88,7 @@ def read_selection(fields: dict[str, Tree], where: str, scope: Scope) -> Selecti
         not_during=tuple(_read_guard(item, scope) for item in guards),
         support=tuple(dict.fromkeys(support)),
         minimum=fields["of_at_least"].whole() if "of_at_least" in fields else 1,
+        timed=read_timed(fields["timed"], scope) if "timed" in fields else None,
         where=where,
     )
 

@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
 
+from adapter.model.course import DoseDirection, DoseTake, ResponseWord
+from adapter.model.decision import Overall
+from adapter.model.protocol import Severity
 from adapter.model.quantity import Comparison
 from adapter.model.rules import DateRelation, DrugSelector, Presence, Take
 
@@ -28,15 +31,28 @@ SELECTORS: tuple[DrugSelector, ...] = ("drug", "role", "class")
 SEXES: tuple[Sex, ...] = ("male", "female")
 KINDS: tuple[Literal["inclusion", "exclusion"], ...] = ("inclusion", "exclusion")
 LIMITS: tuple[Literal["upper_limit", "lower_limit"], ...] = ("upper_limit", "lower_limit")
-IF_NONE: tuple[Literal["absent", "unknown"], ...] = ("absent", "unknown")
+IF_NONE: tuple[Literal["absent", "absent_if_covered", "unknown"], ...] = (
+    "absent",
+    "absent_if_covered",
+    "unknown",
+)
 READING_TESTS = (*COMPARISONS, "between", "is", "code", "measured_by", "exists", "words")
 ANSWERS = ("positive", "weak_positive", "negative", "equivocal", "invalid")
 TAKES: tuple[Take, ...] = ("latest", "earliest", "highest", "lowest", "nearest", "every", "any")
 PERIOD = ("within", "from", "to")
-SELECTION = ("finding", "take", "near", *PERIOD, "method", "not_during", "support", "of_at_least")
+SELECTION = ("finding", "take", "near", *PERIOD, "method", "not_during", "support", "of_at_least", "timed")
 EVENT_FILTERS = ("category", "having", "lacking", "narrower")
 VERDICTS = ("met", "not_met", "unknown")
 BODY = ("met_when", "decide")
+RESPONSES: tuple[ResponseWord, ...] = ("complete", "partial", "none", "relapse", "unknown")
+DOSE_TAKES: tuple[DoseTake, ...] = ("first", "latest", "highest", "lowest")
+DIRECTIONS: tuple[DoseDirection, ...] = ("reduction", "increase", "any")
+SEVERITIES: tuple[Severity, ...] = ("low", "medium", "high")
+OVERALLS = tuple(one.value for one in Overall)
+BLOCKS = ("endpoints", "exits", "doses", "safety", "deviations")
+VISIT_ANCHORS = ("visit", "visit_first", "visit_last")
+_CRITERION = ("id", "kind", "text", "source", *BODY, "flag", "alternatives", "criteria", "pending", "settles")
+_MONITORED = tuple(word for word in _CRITERION if word not in ("kind", "pending"))
 
 CONDITIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -59,6 +75,13 @@ CONDITIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "date": DATE_RELATIONS,
         "event": ("presence", "timing", *PERIOD, *EVENT_FILTERS, "if_none"),
         "exposure": (*PERIOD, "systemic", "kind", "single_day", "other_than", "if_none"),
+        "response": ("at",),
+        "dose": (*COMPARISONS, "between", "target"),
+        "dose_change": (),
+        "gap": COMPARISONS,
+        "ladder": ("state",),
+        "arm": (),
+        "eligibility": ("at",),
     }
 )
 """Operator -> the modifiers that may stand beside it in the same mapping."""
@@ -79,6 +102,8 @@ PLACES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "criteria",
             "eligibility",
             "reporting",
+            "visits",
+            "monitoring",
         ),
         "text": ("en", "zh"),
         "study": ("identifier", "enrolment", "arms"),
@@ -92,18 +117,29 @@ PLACES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "reading anchor": ("reading", *READING_TESTS),
         "reading": SELECTION,
         "not_during": ("event", "presence", "timing", "exposure", "systemic", "margin", "flag"),
-        "criterion": (
-            "id",
-            "kind",
-            "text",
-            "source",
-            *BODY,
-            "flag",
-            "alternatives",
-            "criteria",
-            "pending",
-            "settles",
+        "criterion": _CRITERION,
+        "monitored": (*_MONITORED, "visit", "severity"),
+        "visits": ("id", "name", "day", "from", "to", "source", "reading"),
+        "monitoring": (
+            "day_zero",
+            *BLOCKS,
+            "response",
+            "due",
         ),
+        "response": (*RESPONSES, "because"),
+        "due": ("id", "what", "day", "from", "to", "source", "when", "done_when"),
+        "timed": ("after", "between", "approximately", "look_back", "named", "steady"),
+        "dose": ("drug", "take", *PERIOD, "weight"),
+        "dose take": DOSE_TAKES,
+        "target": ("per_kg", "at_most", "tolerance"),
+        "dose_change": ("drug", "direction", *PERIOD),
+        "direction": DIRECTIONS,
+        "gap": ("drug", *PERIOD, "hold"),
+        "hold": ("ladder", "state"),
+        "severity": SEVERITIES,
+        "overall": OVERALLS,
+        "visit anchor": VISIT_ANCHORS,
+        "response at": ("earlier",),
         "line": (*VERDICTS, "flags", "review", "because"),
         "flag": ("name", "when", "review"),
         "alternative": ("name", "reading", *BODY, "review"),
@@ -127,7 +163,7 @@ PLACES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "answer": ANSWERS,
         "same": ("series",),
         "limit": LIMITS,
-        "time unit": ("day", "days", "week", "weeks", "month", "months", "year", "years"),
+        "time unit": ("day", "days", "week", "weeks", "month", "months", "year", "years", "hour", "hours"),
         "sex": SEXES,
     }
 )

@@ -20,6 +20,7 @@ from adapter.mappers.terminology.tables import ROLES
 from adapter.model.facts import Use
 from adapter.model.terminology import Verification
 from adapter.writeback.flag import KINDS
+from adapter.writeback.monitoring_flag import MONITORING_KINDS
 from adapter.writeback.plan import Outcome
 
 ROOT = Path(__file__).parents[2]
@@ -97,11 +98,16 @@ def in_tables() -> set[str]:
 def in_protocols() -> set[str]:
     found: set[str] = set()
     for path in (ROOT / "mappings" / "protocols").glob("*/protocol.yaml"):
-        rules = yaml.safe_load(path.read_text(encoding="utf-8"))["criteria"]
-        for key in ("flags", "flag", "alternatives"):
-            found |= set(under(key, rules))
+        written = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for rules in (written["criteria"], written.get("monitoring", {})):
+            for key in ("flags", "flag", "alternatives"):
+                found |= set(under(key, rules))
         anywhere = yaml.safe_load(path.read_text(encoding="utf-8")).get("readings", {})
         found |= set(under("flag", anywhere))
+    for path in (ROOT / "mappings" / "protocols").glob("*/ladders.yaml"):
+        ladders = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for key in ("flags", "flag", "alternatives", "alerts", "missing", "late_flag", "or_entry"):
+            found |= set(under(key, ladders))
     return found
 
 
@@ -128,7 +134,7 @@ def names(node: Any) -> Iterator[str]:
 
 
 def raised() -> set[str]:
-    words = {*get_args(Use), *get_args(Verification), *ROLES, *get_args(Outcome), *KINDS}
+    words = {*get_args(Use), *get_args(Verification), *ROLES, *get_args(Outcome), *KINDS, *MONITORING_KINDS}
     return in_program() | in_tables() | in_protocols() | words | COMPUTED
 
 

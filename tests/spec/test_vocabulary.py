@@ -59,6 +59,19 @@ def test_every_criterion_on_the_page_loads(tmp_path: Path, text: str) -> None:
     assert len(load(tmp_path, vocabulary()).criteria) == 3
 
 
+def test_the_monitoring_on_the_page_loads(tmp_path: Path) -> None:
+    """Its anchors and readings are added to those of the first protocol."""
+    [text] = [found for found in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL) if "monitoring:" in found]
+    added = re.fullmatch(r"anchors:\n(.*)readings:\n(.*)(visits:\n.*)", text, re.DOTALL)
+    assert added
+    whole = PROTOCOL.replace("anchors:\n", f"anchors:\n{added[1]}").replace(
+        "readings:\n", f"readings:\n{added[2]}"
+    )
+    (tmp_path / "protocol.yaml").write_text(f"{whole}{added[3]}", encoding="utf-8")
+    protocol = load(tmp_path, vocabulary())
+    assert [criterion.id for criterion in protocol.plan.walk()] == ["O1", "X1", "LOWALB"]
+
+
 def test_the_tables_of_words_name_each_modifier_once() -> None:
     for words in (*CONDITIONS.values(), *PLACES.values()):
         assert len(words) == len(set(words)), words

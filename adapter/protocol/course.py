@@ -1,0 +1,167 @@
+"""Conditions about what happens after entry: response, doses, gaps, ladders, the arm, entry itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import date
+
+from adapter.model.course import (
+    EARLIER,
+    ArmIs,
+    CourseCondition,
+    DoseChanged,
+    DoseIs,
+    EligibilityIs,
+    GapIs,
+    LadderIs,
+    ResponseIs,
+    ResponseWord,
+)
+from adapter.model.decision import Evidence, Overall
+from adapter.model.kleene import Truth
+from adapter.model.monitoring import LadderState
+from adapter.model.rules import Condition
+from adapter.protocol.context import Context
+from adapter.protocol.dose_tests import change_of_dose, dose_outcome
+from adapter.protocol.gaps import gap_outcome
+from adapter.protocol.outcome import Outcome, conjunction, disjunction, overall_of
+
+Asked = Callable[[Condition, Context], Outcome]
+
+
+def course_outcome(condition: CourseCondition, context: Context, ask: Asked) -> Outcome:
+    match condition:
+        case ResponseIs():
+            return _response(condition, context, ask)
+        case DoseIs():
+            return dose_outcome(condition, context)
+        case DoseChanged():
+            return change_of_dose(condition, context)
+        case GapIs():
+            return gap_outcome(condition, context, held_days(condition, context))
+        case LadderIs():
+            return _ladder(condition, context)
+        case ArmIs():
+            return _arm(condition, context)
+        case EligibilityIs():
+            return _eligibility(condition, context)
+
+
+def state_outcomes(context: Context, ask: Asked) -> tuple[tuple[ResponseWord, str, Outcome], ...]:
+    """For each line of the response table: its state, its reason, and whether it is the one that holds.
+
+    A line holds if its condition is true and that of every line above is not; unknown lines above leave it
+    open.
+    """
+    found: list[tuple[ResponseWord, str, Outcome]] = []
+    above: list[Outcome] = []
+    for line in context.protocol.plan.responses:
+        asked = ask(line.when, context)
+        found.append((line.state, line.because, conjunction((*(one.negated() for one in above), asked))))
+        above.append(asked)
+    return tuple(found)
+
+
+def _response(test: ResponseIs, context: Context, ask: Asked) -> Outcome:
+    if test.at == EARLIER:
+        earlier = [_response_at(test, place, ask) for place in _earlier(context)]
+        return disjunction((Outcome(Truth.FALSE), *(one for one in earlier if one.truth is Truth.TRUE)))
+    return _response_at(test, context.at(test.at) if test.at else context, ask)
+
+
+def _response_at(test: ResponseIs, context: Context, ask: Asked) -> Outcome:
+    if context.visit is None:
+        return Outcome(Truth.UNKNOWN, needs=("the visit that is meant",))
+    lines = state_outcomes(context, ask)
+    wanted = [outcome for state, _, outcome in lines if state in test.states]
+    if "unknown" in test.states:
+        known = any(outcome.truth is Truth.TRUE for _, _, outcome in lines)
+        open_ = tuple(outcome for _, _, outcome in lines if outcome.truth is Truth.UNKNOWN)
+        silent = disjunction(open_) if open_ else Outcome(Truth.UNKNOWN)
+        wanted.append(Outcome(Truth.of(not known), silent.evidence, silent.flags))
+    return disjunction(wanted) if wanted else Outcome(Truth.FALSE)
+
+
+def _earlier(context: Context) -> Iterator[Context]:
+    """Visits planned before the one in hand; without one in hand, all."""
+    for visit in context.protocol.visits:
+        if context.visit is None or visit.day < context.visit.day:
+            yield context.at(visit.id)
+
+
+def _ladder(test: LadderIs, context: Context) -> Outcome:
+    state = context.ladders.get(test.ladder)
+    if state is None:
+        return Outcome(Truth.UNKNOWN, needs=(f"the ladder {test.ladder}",))
+    evidence = tuple(item for step in state.steps for item in step.evidence)
+    flags = tuple(dict.fromkeys((*state.flags, *(flag for step in state.steps for flag in step.flags))))
+    if state.state in test.states:
+        return Outcome(Truth.TRUE, evidence, flags)
+    if state.overdue or (not state.state):
+        return Outcome(Truth.UNKNOWN, evidence, flags, state.settles)
+    return Outcome(Truth.FALSE, evidence, flags)
+
+
+def held_days(test: GapIs, context: Context) -> tuple[tuple[date, date], ...]:
+    """First and last day of each stretch in which a ladder held the drug."""
+    found = []
+    for hold in test.holds:
+        state = context.ladders.get(hold.ladder)
+        if state is not None:
+            found += list(_stretches(state, hold.states, context.as_of.last))
+    return tuple(sorted(found))
+
+
+def _stretches(ladder: LadderState, states: tuple[str, ...], until: date) -> Iterator[tuple[date, date]]:
+    for place, step in enumerate(ladder.steps):
+        if step.target in states:
+            later = ladder.steps[place + 1 :]
+            yield step.on, later[0].on if later else until
+
+
+def _arm(test: ArmIs, context: Context) -> Outcome:
+    arms, evidence = assigned_arms(context)
+    if not arms:
+        return Outcome(Truth.UNKNOWN, needs=("the assigned arm",))
+    if len(arms) > 1:
+        return Outcome(Truth.UNKNOWN, evidence, ("CONFLICT",), ("which of two assigned arms is right",))
+    return Outcome(Truth.of(arms[0] in test.arms), evidence)
+
+
+def assigned_arms(context: Context) -> tuple[tuple[str, ...], tuple[Evidence, ...]]:
+    """The arms that records of being on this study name; one, unless they contradict each other."""
+    study = context.protocol.study.identifier or context.protocol.id
+    rows = [
+        row
+        for row in context.events.get("research_subject", ())
+        if not row.excluded
+        and row.presence in ("present", "past")
+        and row.attribute("assigned_arm")
+        and study in (*row.attribute("study_identifier").split(), row.attribute("study").rpartition("/")[2])
+    ]
+    evidence = tuple(
+        Evidence(row.source, "used", row.concept, original=row.attribute("assigned_arm"), value="arm")
+        for row in rows
+    )
+    codes = {arm.title: arm.code for arm in context.protocol.study.arms}
+    arms = {codes.get(name, name) for row in rows for name in [row.attribute("assigned_arm")]}
+    return tuple(sorted(arms)), evidence
+
+
+def _eligibility(test: EligibilityIs, context: Context) -> Outcome:
+    """An open assessment is neither the one nor the other."""
+    day = context.resolve(test.at)
+    if day is None or day.day is None:
+        return Outcome(Truth.UNKNOWN, needs=context.missing(test.at))
+    then = context.on(day.day)
+    results = [then.result(name) for name in context.protocol.counts]
+    overall = overall_of(results)
+    decisive = [one for one in results if overall_of((one,)) is overall] or results
+    evidence = tuple(item for one in decisive for item in one.evidence)
+    flags = tuple(dict.fromkeys(flag for one in decisive for flag in one.flags))
+    needs = tuple(dict.fromkeys(need for one in decisive for need in one.settles))
+    if overall is test.overall:
+        return Outcome(Truth.TRUE, evidence, flags)
+    if overall is Overall.UNDETERMINED:
+        return Outcome(Truth.UNKNOWN, evidence, (), needs)
+    return Outcome(Truth.FALSE, evidence, flags)

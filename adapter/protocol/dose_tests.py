@@ -1,0 +1,155 @@
+"""Putting daily doses to a test: bounds, per kilogram, a target by weight, a change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from itertools import pairwise
+
+from adapter.model.course import DoseChanged, DoseIs, DoseTarget
+from adapter.model.decision import Evidence
+from adapter.model.kleene import Truth, all_of
+from adapter.model.quantity import Interval, number_text
+from adapter.protocol.context import Context
+from adapter.protocol.days import Frame
+from adapter.protocol.doses import Dose, doses_in
+from adapter.protocol.judge import SYMBOLS, compare_intervals, distance, worded
+from adapter.protocol.outcome import Outcome, merge_evidence, unique
+from adapter.protocol.readings import collect, deciding, evidence_of, wanted
+
+
+def dose_outcome(test: DoseIs, context: Context) -> Outcome:
+    """The dose that the test takes; one that cannot be read in the period leaves a yes open."""
+    frame = context.frame(test.dose.period)
+    if frame is None:
+        return Outcome(Truth.UNKNOWN, needs=context.missing(test.dose.period.start, test.dose.period.end))
+    found = doses_in(test.dose.drugs, frame, context)
+    if not found:
+        return Outcome(Truth.UNKNOWN, needs=(f"the daily dose of {test.dose.label}, {frame}",))
+    chosen = _take(found, test.dose.take)
+    weight, weighed, needs = _weight(test, context)
+    if test.dose.weight is not None and weight is None:
+        return Outcome(Truth.UNKNOWN, (*_evidence(chosen, ""), *weighed.evidence), weighed.flags, needs)
+    assert chosen.value is not None  # noqa: S101 - days without a known dose were left out
+    truth, compared, flags, gap = _compare(test, chosen.value, weight)
+    evidence = merge_evidence((_evidence(chosen, compared), weighed.evidence))
+    return Outcome(truth, evidence, unique((*chosen.flags, *weighed.flags, *flags)), needs, gap)
+
+
+def _take(found: tuple[Dose, ...], take: str) -> Dose:
+    order: Callable[[Dose], Fraction] = lambda dose: dose.value or Fraction(0)  # noqa: E731
+    match take:
+        case "first":
+            return found[0]
+        case "highest":
+            return max(found, key=order)
+        case "lowest":
+            return min(found, key=order)
+    return found[-1]
+
+
+def _weight(test: DoseIs, context: Context) -> tuple[Interval | None, Outcome, tuple[str, ...]]:
+    selection = test.dose.weight
+    if selection is None:
+        return None, Outcome(Truth.TRUE), ()
+    pool = collect(selection, context)
+    rows = deciding(tuple(row for row in pool.valid if row.value is not None), selection, context)
+    values = {row.value for row in rows}
+    if len(values) != 1:
+        flags = unique((*(why for _, why in pool.troubled), *(("CONFLICT",) if values else ())))
+        needs = wanted(selection, selection.period, context)
+        return None, Outcome(Truth.UNKNOWN, pool.others(), flags), needs
+    [value] = values
+    flags = unique(flag for row in rows for flag in row.flags)
+    evidence = tuple(evidence_of(row, "used", compared="weight of the dose per kg") for row in rows)
+    return value, Outcome(Truth.TRUE, (*evidence, *pool.others()), flags), ()
+
+
+def _compare(
+    test: DoseIs, dose: Fraction, weight: Interval | None
+) -> tuple[Truth, str, tuple[str, ...], str]:
+    if test.target is not None and weight is not None:
+        return _compare_target(test.target, dose, weight)
+    value = Interval.exactly(dose)
+    if weight is not None:
+        value = _per(dose, weight)
+    truths, said, flags, gaps = [], [], [], []
+    for bound in test.bounds:
+        limit = Interval.exactly(bound.amount.value)
+        truth = compare_intervals(value, bound.comparison, limit)
+        truths.append(truth)
+        shown = f"{number_text(dose)} mg/d" + (f" / {weight} kg = {value} mg/kg/d" if weight else "")
+        said.append(worded(shown, SYMBOLS[bound.comparison], f"{limit} {test.unit}", truth))
+        flags += ["BOUNDARY"] if value.touches(bound.amount.value) else []
+        gaps.append((truth, distance(value, limit, test.unit)))
+    truth = all_of(truths)
+    gap = next((text for found, text in gaps if found is truth and text), "")
+    return truth, " and ".join(said), tuple(flags), gap
+
+
+def _per(dose: Fraction, weight: Interval) -> Interval:
+    low = dose / weight.high if weight.high else None
+    high = dose / weight.low if weight.low else None
+    return Interval(low, high, weight.high_closed, weight.low_closed)
+
+
+def _compare_target(
+    target: DoseTarget, dose: Fraction, weight: Interval
+) -> tuple[Truth, str, tuple[str, ...], str]:
+    """Within the tolerance of the dose by weight, which may be capped; the ends count."""
+    if weight.point is None:
+        return Truth.UNKNOWN, f"{number_text(dose)} mg/d, weight {weight} kg", (), ""
+    wanted_dose = target.per_kg * weight.point
+    if target.at_most is not None:
+        wanted_dose = min(wanted_dose, target.at_most)
+    off = abs(dose - wanted_dose)
+    truth = Truth.of(off <= target.tolerance)
+    shown = f"{number_text(wanted_dose)} +- {number_text(target.tolerance)} mg/d"
+    compared = worded(f"{number_text(dose)} mg/d", "within", shown, truth)
+    flags = ("BOUNDARY",) if off == target.tolerance and off else ()
+    return truth, compared, flags, distance(Interval.exactly(dose), Interval.exactly(wanted_dose), "mg/d")
+
+
+def _evidence(dose: Dose, compared: str) -> tuple[Evidence, ...]:
+    return tuple(
+        Evidence(
+            source=row.source,
+            role="used",
+            concept=row.concept,
+            when=row.start.iso if row.start else "",
+            original=row.code.display or row.code.code,
+            value=f"{number_text(dose.value)} mg/d on {dose.day}" if dose.value is not None else "",
+            compared=compared,
+        )
+        for row in dose.rows
+    )
+
+
+def change_of_dose(test: DoseChanged, context: Context) -> Outcome:
+    """True if a later known dose differs; false needs a known dose when the period begins."""
+    frame = context.frame(test.period)
+    if frame is None:
+        return Outcome(Truth.UNKNOWN, needs=context.missing(test.period.start, test.period.end))
+    known = doses_in(test.drugs, Frame(None, frame.end), context)
+    evidence: tuple[Evidence, ...] = ()
+    for before, after in pairwise(known):
+        inside = frame.start is None or after.day >= frame.start.first
+        if inside and _moved(test, before, after):
+            assert before.value is not None and after.value is not None  # noqa: S101, PT018
+            said = f"{number_text(before.value)} -> {number_text(after.value)} mg/d on {after.day}"
+            evidence = (*evidence, *_evidence(after, said))
+    if evidence:
+        return Outcome(Truth.TRUE, evidence)
+    shown = tuple(item for dose in known for item in _evidence(dose, "no such change of dose"))
+    begun = [dose for dose in known if frame.start is None or dose.day <= frame.start.last]
+    if not begun:
+        return Outcome(Truth.UNKNOWN, shown, (), (f"the daily dose of {test.label}, {frame}",))
+    return Outcome(Truth.FALSE, merge_evidence((shown,)))
+
+
+def _moved(test: DoseChanged, before: Dose, after: Dose) -> bool:
+    if before.value is None or after.value is None or before.value == after.value:
+        return False
+    if test.direction == "any":
+        return True
+    return (after.value < before.value) is (test.direction == "reduction")

@@ -1,0 +1,92 @@
+"""The daily dose of a drug, day by day, from what was ordered, stated, dispensed and given.
+
+The order, statement or dispense that began last says what the dose is from then on; two of one kind that
+began on the same day (a morning and an evening dose) add up. Only where none states a daily dose, the
+intakes of the day add up. A dose whose frequency or unit is not known is no dose: it is never assumed.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from fractions import Fraction
+
+import msgspec
+
+from adapter.model.facts import Intervention
+from adapter.protocol.context import Context
+from adapter.protocol.days import Frame
+from adapter.protocol.outcome import unique
+
+_MILLIGRAMS = {"mg": Fraction(1), "g": Fraction(1000), "ug": Fraction(1, 1000), "ng": Fraction(1, 1000000)}
+_STATING = ("order", "statement", "dispense")
+
+
+class Dose(msgspec.Struct, frozen=True):
+    """The daily dose on one day in mg, or None; with the rows that say so."""
+
+    day: date
+    value: Fraction | None
+    rows: tuple[Intervention, ...] = ()
+    flags: tuple[str, ...] = ()
+
+
+def rows_of(drugs: tuple[str, ...], context: Context) -> tuple[Intervention, ...]:
+    """Usable rows; an order that was filled is no exposure of its own but still says the dose."""
+    return tuple(
+        row
+        for row in context.interventions
+        if row.concept in drugs and row.excluded in ("", "FILLED") and row.use not in ("SUPP", "NEVER")
+        if row.start is not None and row.start.first <= context.as_of.last
+    )
+
+
+def dose_on(drugs: tuple[str, ...], day: date, context: Context) -> Dose:
+    rows = rows_of(drugs, context)
+    stating = [row for row in rows if row.kind in _STATING and _daily(row) is not None and _active(row, day)]
+    if stating:
+        newest = max(_began(row) for row in stating)
+        latest = [row for row in stating if _began(row) == newest]
+        kind = next(kind for kind in _STATING if any(row.kind == kind for row in latest))
+        chosen = tuple(row for row in latest if row.kind == kind)
+        flags = unique(flag for row in chosen for flag in row.flags)
+        return Dose(day, sum((_daily(row) or Fraction(0) for row in chosen), Fraction(0)), chosen, flags)
+    given = tuple(row for row in rows if row.kind == "administration" and row.start and row.start.day == day)
+    amounts = [_milligrams(row.dose, row) for row in given]
+    if not given or None in amounts:
+        return Dose(day, None)
+    return Dose(day, sum((one for one in amounts if one), Fraction(0)), given, ("DOSE_FROM_INTAKES",))
+
+
+def doses_in(drugs: tuple[str, ...], frame: Frame, context: Context) -> tuple[Dose, ...]:
+    """The known dose on the first day of the frame and on every later day on which it may have changed."""
+    end = frame.end.last if frame.end else context.as_of.last
+    start = frame.start.first if frame.start else None
+    days = {row.start.first for row in rows_of(drugs, context) if row.start is not None}
+    days = {day for day in days if (start is None or day >= start) and day <= end}
+    if start is not None and start <= end:
+        days.add(start)
+    found = (dose_on(drugs, day, context) for day in sorted(days))
+    return tuple(dose for dose in found if dose.value is not None)
+
+
+def _began(row: Intervention) -> date:
+    assert row.start is not None  # noqa: S101 - rows without a start were left out
+    return row.start.first
+
+
+def _active(row: Intervention, day: date) -> bool:
+    if row.start is None or row.start.last > day:
+        return False
+    end = row.exposure_end or row.end
+    if end is not None:
+        return day <= end.first
+    return row.ongoing or "END_UNKNOWN" in row.flags or row.start.day == day
+
+
+def _daily(row: Intervention) -> Fraction | None:
+    return _milligrams(row.daily_dose, row)
+
+
+def _milligrams(dose: Fraction | None, row: Intervention) -> Fraction | None:
+    scale = _MILLIGRAMS.get(row.dose_unit)
+    return dose * scale if dose is not None and scale is not None else None

@@ -1,0 +1,106 @@
+"""Reading what is watched after entry: ``visits:`` and ``monitoring:``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from adapter.model.decision import Kind
+from adapter.model.protocol import Criterion, DueRule, Plan, ResponseLine, Visit
+from adapter.protocol import words
+from adapter.protocol.amounts import Scope
+from adapter.protocol.criteria import read_criteria, read_text, text_of
+from adapter.protocol.grammar import read_condition
+from adapter.protocol.tree import Tree
+
+_KINDS: dict[str, Kind] = {
+    "endpoints": "endpoint",
+    "exits": "exit",
+    "doses": "dose",
+    "safety": "safety",
+    "deviations": "deviation",
+}
+
+
+def read_visits(tree: Tree | None, scope: Scope) -> Iterator[Visit]:
+    for item in tree.items() if tree is not None else ():
+        with scope.mistakes.collected():
+            fields = item.fields(words.PLACES["visits"], required=("id", "name", "day", "from", "to"))
+            name, name_zh = read_text(fields["name"])
+            day, first, last = _days(item, fields)
+            yield Visit(
+                id=fields["id"].text(),
+                name=name,
+                name_zh=name_zh,
+                day=day,
+                first=first,
+                last=last,
+                source=text_of(fields, "source"),
+                reading=fields["reading"].one_of(scope.reading_names, "reading")
+                if "reading" in fields
+                else "",
+                where=item.where,
+            )
+
+
+def _days(tree: Tree, fields: dict[str, Tree]) -> tuple[int, int, int]:
+    day, first, last = (fields[name].whole() for name in ("day", "from", "to"))
+    if not first <= day <= last:
+        raise tree.mistake(f"day {day} is not within {first} to {last}", "from <= day <= to")
+    return day, first, last
+
+
+def read_plan(tree: Tree, scope: Scope) -> Plan:
+    fields = tree.fields(words.PLACES["monitoring"], required=("day_zero",))
+    return Plan(
+        day_zero=fields["day_zero"].one_of(scope.anchor_names, "anchor"),
+        endpoints=_block("endpoints", fields, scope),
+        exits=_block("exits", fields, scope),
+        doses=_block("doses", fields, scope),
+        safety=_block("safety", fields, scope),
+        deviations=_block("deviations", fields, scope),
+        responses=tuple(_read_responses(fields.get("response"), scope)),
+        due=tuple(_read_due(fields.get("due"), scope)),
+        where=tree.where,
+    )
+
+
+def _block(name: str, fields: dict[str, Tree], scope: Scope) -> tuple[Criterion, ...]:
+    if name not in fields:
+        return ()
+    return tuple(read_criteria(fields[name], scope, _KINDS[name], "monitored"))
+
+
+def _read_responses(tree: Tree | None, scope: Scope) -> Iterator[ResponseLine]:
+    for item in tree.items() if tree is not None else ():
+        with scope.mistakes.collected():
+            fields = item.fields(words.PLACES["response"])
+            states = [word for word in words.RESPONSES if word in fields]
+            if len(states) != 1:
+                raise item.mistake(f"a line has exactly one of {', '.join(words.RESPONSES)}")
+            [state] = states
+            yield ResponseLine(
+                state=state,
+                when=read_condition(fields[state], scope),
+                because=text_of(fields, "because"),
+                where=item.where,
+            )
+
+
+def _read_due(tree: Tree | None, scope: Scope) -> Iterator[DueRule]:
+    for item in tree.items() if tree is not None else ():
+        with scope.mistakes.collected():
+            fields = item.fields(words.PLACES["due"], required=("id", "what", "day", "from", "to"))
+            what, what_zh = read_text(fields["what"])
+            day, first, last = _days(item, fields)
+            yield DueRule(
+                id=fields["id"].text(),
+                what=what,
+                what_zh=what_zh,
+                day=day,
+                first=first,
+                last=last,
+                source=text_of(fields, "source"),
+                when=read_condition(fields["when"], scope) if "when" in fields else None,
+                done_when=read_condition(fields["done_when"], scope) if "done_when" in fields else None,
+                where=item.where,
+            )
