@@ -1,0 +1,238 @@
+"""The days on which a ladder's measure was taken, and its value on each.
+
+All usable readings of one local calendar day make one round, and the highest value of the measure decides it:
+of two samples of a day the worse one counts. A day whose readings cannot be relied on is a round without a
+value: it moves nothing, but it is shown.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from fractions import Fraction
+
+import msgspec
+
+from adapter.model.decision import Evidence
+from adapter.model.facts import Finding
+from adapter.model.kleene import Truth, all_of
+from adapter.model.ladder import Baseline, Measure
+from adapter.model.quantity import Interval, number_text
+from adapter.model.rules import Bound
+from adapter.protocol.changes import relative_change, series_of
+from adapter.protocol.context import Context
+from adapter.protocol.judge import SYMBOLS, worded
+from adapter.protocol.outcome import unique
+from adapter.protocol.readings import collect, deciding, evidence_of, wanted
+
+ANY = Interval(None, None)
+
+
+class Value(msgspec.Struct, frozen=True):
+    """The measure of one reading; ``value`` is unbounded where it cannot be worked out."""
+
+    row: Finding
+    value: Interval
+    said: str
+    flags: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    against: Finding | None = None
+
+
+class Round(msgspec.Struct, frozen=True):
+    """One day: its values, and the readings that could not be used."""
+
+    day: date
+    values: tuple[Value, ...] = ()
+    unusable: tuple[tuple[Finding, str], ...] = ()
+
+    @property
+    def concepts(self) -> frozenset[str]:
+        return frozenset(value.row.concept for value in self.values)
+
+    def of(self, concept: str) -> tuple[Value, ...]:
+        return tuple(value for value in self.values if value.row.concept == concept)
+
+
+class Rounds(msgspec.Struct, frozen=True):
+    """All rounds by day; ``flags`` of the baselines in use, ``needs`` if there is none."""
+
+    rounds: tuple[Round, ...] = ()
+    flags: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+
+
+class Compared(msgspec.Struct, frozen=True):
+    """What some bounds say about a round."""
+
+    truth: Truth
+    said: str
+    boundary: bool = False
+
+
+class _Reference(msgspec.Struct, frozen=True):
+    row: Finding
+    flags: tuple[str, ...]
+
+
+def rounds_of(measure: Measure, context: Context) -> Rounds:
+    """Every round of the measure up to the as-of day."""
+    pool = collect(measure.selection, context)
+    if pool.frame is None:
+        return Rounds(needs=wanted(measure.selection, measure.selection.period, context))
+    references = _references(measure.baselines, context)
+    days: dict[date, list[Finding]] = {}
+    unusable: dict[date, list[tuple[Finding, str]]] = {}
+    for row in pool.valid:
+        if row.when is None or row.value is None or row.when.day is None:
+            day = row.when.last if row.when else None
+            if day is not None and day <= context.as_of.last:
+                why = "NO_VALUE" if row.value is None else "DATE_PARTIAL"
+                unusable.setdefault(day, []).append((row, why))
+        else:
+            days.setdefault(row.when.day, []).append(row)
+    for row, why in pool.troubled:
+        if row.when is not None and row.when.last <= context.as_of.last:
+            unusable.setdefault(row.when.last, []).append((row, why))
+    found = []
+    for day in sorted({*days, *unusable}):
+        rows = [row for row in days.get(day, ()) if _later(row, references)]
+        rest = tuple(unusable.get(day, ()))
+        if rows or rest:
+            found.append(Round(day, _values(measure, rows, references, context), rest))
+    if measure.baselines and not references:
+        needs = wanted(measure.baselines[0].selection, measure.baselines[0].selection.period, context)
+        return Rounds(tuple(found), needs=needs)
+    flags = unique(flag for reference in references.values() for flag in reference.flags)
+    return Rounds(tuple(found), flags)
+
+
+def _references(baselines: tuple[Baseline, ...], context: Context) -> dict[str, _Reference]:
+    """Per series the reading of the first baseline that has any; later baselines fill no gaps.
+
+    Of readings that nothing puts in order the highest one counts: it hides no fall.
+    """
+    for baseline in baselines:
+        pool = collect(baseline.selection, context)
+        groups: dict[str, list[Finding]] = {}
+        for row in pool.valid:
+            if row.value is not None and row.when is not None and row.when.day is not None:
+                groups.setdefault(series_of(row), []).append(row)
+        if groups:
+            chosen = {
+                name: deciding(tuple(rows), baseline.selection, context) for name, rows in groups.items()
+            }
+            return {
+                name: _Reference(max(rows, key=_height), baseline.flags)
+                for name, rows in sorted(chosen.items())
+                if rows
+            }
+    return {}
+
+
+def _height(row: Finding) -> tuple[Fraction, str, str]:
+    low = row.value.low if row.value is not None else None
+    return (low if low is not None else Fraction(0), row.source.reference, row.source.path)
+
+
+def _later(row: Finding, references: dict[str, _Reference]) -> bool:
+    """Whether a reading was taken after the baseline of its series, or has none."""
+    reference = references.get(series_of(row))
+    if reference is None or row.when is None or reference.row.when is None:
+        return True
+    return row.when.first > reference.row.when.last
+
+
+def _values(
+    measure: Measure, rows: list[Finding], references: dict[str, _Reference], context: Context
+) -> tuple[Value, ...]:
+    match measure.kind:
+        case "fall" | "rise":
+            return _changes(measure, rows, references)
+        case "highest_multiple":
+            return tuple(_multiple(row, measure) for row in rows)
+    return tuple(Value(row, row.value or ANY, f"{row.value} {row.unit}", row.flags) for row in rows)
+
+
+def _changes(measure: Measure, rows: list[Finding], references: dict[str, _Reference]) -> tuple[Value, ...]:
+    """The changes within the first series that has both a baseline and a reading of this day."""
+    groups: dict[str, list[Finding]] = {}
+    for row in rows:
+        groups.setdefault(series_of(row), []).append(row)
+    for name in _preference(groups, measure):
+        if name in references:
+            return tuple(_change(measure, row, references[name]) for row in groups[name])
+    flag = "EQUATION_MIX" if references else "NO_REFERENCE_READING"
+    need = "a baseline of the same series"
+    return tuple(Value(row, ANY, f"{row.value} {row.unit}", (flag,), (need,)) for row in rows)
+
+
+def _preference(groups: dict[str, list[Finding]], measure: Measure) -> list[str]:
+    if not measure.series:
+        return sorted(groups)
+    listed = [name for name in measure.series if name in groups]
+    return listed + sorted(name for name in groups if name.startswith("reported "))
+
+
+def _change(measure: Measure, row: Finding, reference: _Reference) -> Value:
+    start, end = reference.row.value, row.value
+    assert start is not None and end is not None  # noqa: S101, PT018 - both were chosen for having a value
+    direction = "fall" if measure.kind == "fall" else "rise"
+    change = relative_change(start, end, direction).scaled(100)
+    said = f"{direction} {start} -> {end} = {change} %"
+    return Value(row, change, said, unique((*reference.row.flags, *row.flags)), (), reference.row)
+
+
+def _multiple(row: Finding, measure: Measure) -> Value:
+    limits = row.range
+    limit = None if limits is None else limits.high if measure.limit == "upper_limit" else limits.low
+    said = f"{row.concept} {row.value} {row.unit}"
+    if limit is None or limit <= 0 or row.value is None:
+        need = f"the laboratory's {measure.limit.replace('_', ' ')} for {row.concept}"
+        return Value(row, ANY, said, unique((*row.flags, "NO_REFERENCE_RANGE")), (need,))
+    value = row.value.scaled(1 / limit)
+    return Value(row, value, f"{said} / {number_text(limit)} = {value} x", row.flags)
+
+
+# --- putting a round to a test ---------------------------------------------------------------------------
+
+
+def highest(values: tuple[Interval, ...]) -> Interval:
+    """The interval of the highest of some numbers of which each lies in one of the intervals."""
+    if not values:
+        return ANY
+    lows = [value for value in values if value.low is not None]
+    low = max((value.low for value in lows if value.low is not None), default=None)
+    low_closed = all(value.low_closed for value in lows if value.low == low)
+    if any(value.high is None for value in values):
+        return Interval(low, None, low_closed, True)
+    high = max(value.high for value in values if value.high is not None)
+    high_closed = any(value.high_closed for value in values if value.high == high)
+    return Interval(low, high, low_closed, high_closed)
+
+
+def compare(values: tuple[Value, ...], missing: bool, bounds: tuple[Bound, ...], unit: str) -> Compared:
+    """The bounds for the highest of the values; ``missing`` says that one more, unknown, belongs to them."""
+    everything = tuple(value.value for value in values) + ((ANY,) if missing else ())
+    top = highest(everything)
+    truths, parts, boundary = [], [], False
+    shown = _shown(values)
+    for bound in bounds:
+        threshold = bound.amount.value
+        truth = top.compare(bound.comparison, threshold)
+        truths.append(truth)
+        limit = f"{number_text(threshold)} {bound.amount.unit or unit}".strip()
+        parts.append(worded(shown, SYMBOLS[bound.comparison], limit, truth))
+        boundary |= top.point == threshold
+    return Compared(all_of(truths), " and ".join(parts), boundary)
+
+
+def _shown(values: tuple[Value, ...]) -> str:
+    """The text of the reading that makes the highest value."""
+    if not values:
+        return "no usable reading"
+    return max(values, key=lambda value: (value.value.low is not None, value.value.low or 0, value.said)).said
+
+
+def evidence_for(value: Value, compared: str) -> tuple[Evidence, ...]:
+    used = evidence_of(value.row, "used", compared=compared)
+    return (used,) if value.against is None else (used, evidence_of(value.against, "used", compared=compared))

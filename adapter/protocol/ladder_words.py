@@ -1,0 +1,77 @@
+"""The closed vocabulary of ``ladders.yaml``, by the place where a word may stand.
+
+``docs/ladders.md`` explains each of them; ``tests/spec/test_ladder_docs.py`` fails when one is not explained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from adapter.model.ladder import DoseChange, Late, MeasureKind, Timing
+from adapter.protocol.words import COMPARISONS, LIMITS, SELECTORS
+
+MEASURES: tuple[MeasureKind, ...] = ("fall", "rise", "highest_multiple", "level")
+TIMINGS: tuple[Timing, ...] = ("review", "any")
+DOSE_CHANGES: tuple[DoseChange, ...] = ("hold", "stop")
+LATE: tuple[Late, ...] = ("decides", "waits")
+SELECTION = ("finding", "within", "from", "to", "method", "not_during")
+
+PLACES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "ladders": ("measures", "ladders"),
+        "measure": (*MEASURES, "against", "series", "of"),
+        "readings": SELECTION,
+        "baseline": (*SELECTION, "take", "near", "flags"),
+        "baseline take": ("latest", "earliest", "nearest", "highest", "lowest"),
+        "ladder": (
+            "id",
+            "criterion",
+            "text",
+            "source",
+            "measure",
+            "dose",
+            "beside",
+            "turnaround",
+            "alerts",
+            "states",
+            "alternatives",
+        ),
+        "dose": ("drug", "unit", "minimum", "maximum"),
+        "beside": (*SELECTION, "look_back", "missing", *COMPARISONS, "flag"),
+        "alert": ("name", "measure", "in", *COMPARISONS),
+        "state": (
+            "id",
+            "name",
+            "action",
+            "dose",
+            "days",
+            "review",
+            "overdue",
+            "otherwise",
+            "next",
+            "terminal",
+        ),
+        "dose step": ("factor",),
+        "dose word": DOSE_CHANGES,
+        "day": ("attested", "exposure", "or_entry"),
+        "exposure": SELECTORS,
+        "review": ("after", "from", "to", "counted_from"),
+        "overdue": ("flag", "late", "late_flag"),
+        "late": LATE,
+        "otherwise": ("flags", "settles"),
+        "next": ("to", *COMPARISONS, "risen", "since", "again_within", "at", "flags"),
+        "since": ("day", "at_least"),
+        "at": TIMINGS,
+        "alternative": ("name", "reading", "next"),
+        "limit": LIMITS,
+        "text": ("en", "zh"),
+        "counted from": ("entry",),
+        "no limit": ("none",),
+    }
+)
+
+
+def all_words() -> frozenset[str]:
+    """Every word of the vocabulary, for the documentation test."""
+    return frozenset(word for words in PLACES.values() for word in words)
