@@ -10,6 +10,7 @@ from adapter.errors import WriteRefused
 from adapter.store.ledger import Memory
 from adapter.writeback.flag import KINDS
 from adapter.writeback.identity import client_id, patient_of
+from adapter.writeback.monitoring_flag import MONITORING_KINDS, place_of
 from adapter.writeback.plan import CurrentState
 from adapter.writeback.research_study import SOFTWARE, StudyReference
 from adapter.writeback.resources import Json, reference_of
@@ -38,6 +39,31 @@ async def read_current(
     ours |= {f"Flag/{key}" for key in flag_ids}
     there = {reference_of(one) for several in people.values() for one in several} | set(flags)
     missing = sorted((ours & set(memory.written)) - there)
+    gone = await asyncio.gather(*(server.is_gone(reference) for reference in missing))
+    deleted = frozenset(reference for reference, was in zip(missing, gone, strict=True) if was)
+    return CurrentState(own_study, has_device, people, flags, deleted)
+
+
+async def read_monitoring_state(
+    server: Server,
+    study: StudyReference,
+    subjects: Iterable[str],
+    memory: Memory,
+    aliases: Mapping[str, str],
+) -> CurrentState:
+    """As :func:`read_current`, with every Flag about these people instead of those of screening."""
+    wanted = sorted(subjects)
+    own_study = await _study(server, study)
+    has_device = await server.read(f"Device/{client_id('device', SOFTWARE, __version__)}") is not None
+    people = await subjects_of(server, own_study, aliases)
+    flags: dict[str, Json] = {}
+    for start in range(0, len(wanted), IDS_IN_ONE_SEARCH):
+        some = ",".join(f"Patient/{one}" for one in wanted[start : start + IDS_IN_ONE_SEARCH])
+        for resource in await server.search("Flag", subject=some, _count="200"):
+            if place_of(resource, study.id) is not None:
+                flags[reference_of(resource)] = resource
+    ours = tuple(f"Flag/flag-{kind}-" for kind in MONITORING_KINDS)
+    missing = sorted(one for one in memory.written if one.startswith(ours) and one not in flags)
     gone = await asyncio.gather(*(server.is_gone(reference) for reference in missing))
     deleted = frozenset(reference for reference, was in zip(missing, gone, strict=True) if was)
     return CurrentState(own_study, has_device, people, flags, deleted)

@@ -23,7 +23,8 @@ FlagKind = Literal["candidate", "review", "contradiction"]
 KINDS: tuple[FlagKind, ...] = ("candidate", "review", "contradiction")
 BASIS = profile_url("flag-basis")
 READS_DIFFERENTLY = "READING_DIFFERS"
-_CATEGORY = {
+OUTSIDE_TABLE = "OUTSIDE_TABLE"
+CATEGORY = {
     "coding": [
         {
             "system": "http://terminology.hl7.org/CodeSystem/flag-category",
@@ -52,12 +53,17 @@ class Concern(msgspec.Struct, frozen=True):
     basis: str
 
 
-def concerns(decision: Decision, status: str, contradicted: str = "") -> dict[FlagKind, Concern]:
+def concerns(
+    decision: Decision, status: str, contradicted: str = "", outside_table: bool = False
+) -> dict[FlagKind, Concern]:
     """What to flag while the subject has ``status``; ``contradicted`` is the person's status that the verdict
     contradicts, or "". Once a person has begun to screen, nobody need be told of a candidate; once the
-    subject is registered or gone, the verdict of a screening is nobody's concern any more.
+    subject is registered or gone, the verdict of a screening is nobody's concern any more. A person's move
+    that the table does not know is a contradiction at any time (``outside_table``).
     """
     stage = stage_of(status)
+    if outside_table:
+        return {"contradiction": _concern("contradiction", decision, [], status, (OUTSIDE_TABLE,))}
     if stage in ("registered", "over"):
         return {}
     leaves = [result for top in decision.criteria for result in top.walk()]
@@ -74,7 +80,11 @@ def concerns(decision: Decision, status: str, contradicted: str = "") -> dict[Fl
 
 
 def _concern(
-    kind: FlagKind, decision: Decision, results: list[CriterionResult], person_status: str = ""
+    kind: FlagKind,
+    decision: Decision,
+    results: list[CriterionResult],
+    person_status: str = "",
+    more_flags: tuple[str, ...] = (),
 ) -> Concern:
     rests_on = results or [result for top in decision.criteria for result in top.walk()]
     evidence = {
@@ -84,7 +94,7 @@ def _concern(
         if e.role == "used"
     }
     criteria = tuple(sorted({result.id for result in results}))
-    flags = tuple(sorted({flag for result in results for flag in result.flags}))
+    flags = tuple(sorted({*more_flags, *(flag for result in results for flag in result.flags)}))
     content = [kind, decision.overall.value, criteria, flags, person_status, sorted(evidence)]
     basis = hashlib.sha256(encode({"basis": content})).hexdigest()
     return Concern(kind, criteria, flags, person_status, basis)
@@ -107,7 +117,7 @@ def active_flag(decision: Decision, concern: Concern, device: str, found: Json |
         "extension": [_basis(decision, concern), *_foreign_extensions(found)],
         "identifier": [identifier("flag", key)],
         "status": "active",
-        "category": [_CATEGORY],
+        "category": [CATEGORY],
         "code": {
             "coding": [{"system": code_system("trial-flag"), "code": concern.kind}],
             "text": f"{decision.protocol}: {_TEXTS[concern.kind]}",
@@ -126,11 +136,18 @@ def closed_flag(found: Json, on: date) -> Json:
 
 
 def basis_of(flag: Json) -> str:
-    for extension in flag.get("extension", []):
-        if extension.get("url") == BASIS:
-            parts = {part.get("url"): part for part in extension.get("extension", [])}
-            return str(parts.get("basis", {}).get("valueString", ""))
-    return ""
+    return next((part.get("valueString", "") for part in _parts(flag) if part.get("url") == "basis"), "")
+
+
+def tells_of_move(flag: Json, status: str) -> bool:
+    """Whether this active Flag says that a person moved the subject to ``status`` past the table."""
+    said = {part.get("valueCode") for part in _parts(flag) if part.get("url") in ("flag", "personStatus")}
+    return flag.get("status") == "active" and {OUTSIDE_TABLE, status} <= said
+
+
+def _parts(flag: Json) -> list[Json]:
+    extensions = [one for one in flag.get("extension", []) if one.get("url") == BASIS]
+    return [part for one in extensions[:1] for part in one.get("extension", [])]
 
 
 def _basis(decision: Decision, concern: Concern) -> Json:

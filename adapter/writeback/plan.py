@@ -24,6 +24,7 @@ from adapter.store.ledger import Intent, Memory, Written
 from adapter.writeback import flag as flags
 from adapter.writeback import status as statuses
 from adapter.writeback.identity import client_id
+from adapter.writeback.ownership import adopted, owned_status, version_of
 from adapter.writeback.provenance import evidence_of, provenance
 from adapter.writeback.research_study import SOFTWARE, StudyReference, device, research_study
 from adapter.writeback.research_subject import fingerprint_of, new_subject, with_verdict
@@ -199,7 +200,7 @@ class _Desk:
     def _known(self, decision: Decision, found: Json) -> SubjectPlan:
         before, proposal = found["status"], statuses.PROPOSALS[decision.overall]
         owned = self._owned_status(found) == before
-        adopted = self._adopted(decision, found)
+        arrived = self._adopted(decision, found)
         over = statuses.stage_of(before) in ("registered", "over")
         moves = owned and statuses.may("system", before, proposal)
         after = proposal if moves else before
@@ -208,17 +209,19 @@ class _Desk:
         changes: list[Change] = []
         if not over and (fingerprint_of(found) != decision.fingerprint or after != before):
             resource = with_verdict(found, decision, after)
-            changes.append(Change(resource, _version(found), after if moves else "", decision.fingerprint))
-        changes += self._flags(decision, flags.concerns(decision, after, contradicted))
+            changes.append(Change(resource, version_of(found), after if moves else "", decision.fingerprint))
+        outside = self._outside_table(decision, found)
+        changes += self._flags(decision, flags.concerns(decision, after, contradicted, outside))
 
         outcome: Outcome = "updated" if changes else "unchanged"
         reason = ""
         if not moves and before != proposal:
             outcome = "respected_human"
             reason = "SCREENING_OVER" if over else ("CONTRADICTED" if contradicted else "STATUS_OF_A_PERSON")
+            reason = flags.OUTSIDE_TABLE if outside else reason
         signed = self._signed(decision, changes)
         verdict = decision.overall.value
-        return SubjectPlan(decision.subject, outcome, signed, before, after, verdict, reason, adopted)
+        return SubjectPlan(decision.subject, outcome, signed, before, after, verdict, reason, arrived)
 
     def _flags(self, decision: Decision, wanted: Mapping[flags.FlagKind, flags.Concern]) -> Iterable[Change]:
         for kind in flags.KINDS:
@@ -227,10 +230,10 @@ class _Desk:
             concern = wanted.get(kind)
             if concern is not None and self._raises(concern, reference, found):
                 resource = flags.active_flag(decision, concern, self._device, found)
-                yield Change(resource, _version(found), "active", decision.fingerprint)
+                yield Change(resource, version_of(found), "active", decision.fingerprint)
             elif concern is None and found is not None and self._closes(reference, found):
                 resource = flags.closed_flag(found, decision.as_of)
-                yield Change(resource, _version(found), "inactive", decision.fingerprint)
+                yield Change(resource, version_of(found), "inactive", decision.fingerprint)
 
     def _raises(self, concern: flags.Concern, reference: str, found: Json | None) -> bool:
         if found is None:
@@ -245,27 +248,21 @@ class _Desk:
         reopened_by_person = last is not None and last.status == "inactive"
         return found["status"] == "active" and not reopened_by_person
 
+    def _outside_table(self, decision: Decision, found: Json) -> bool:
+        """Whether a person moved the subject past the table; once flagged, until the next move."""
+        last, status = self._memory.written.get(reference_of(found)), found["status"]
+        if last is not None and last.status:
+            return not statuses.may("person", last.status, status) and not self._owned_status(found)
+        flag = self._current.flags.get(f"Flag/{flags.flag_id(decision, 'contradiction')}")
+        return flag is not None and flags.tells_of_move(flag, status)
+
     def _owned_status(self, found: Json) -> str:
-        """The status if it is our own; "" where a person's stands or nothing is known."""
-        reference = reference_of(found)
-        intent = self._memory.intents.get(reference)
-        if intent is not None and intent.content_sha256 == content_sha256(found):
-            return intent.status
-        last = self._memory.written.get(reference)
-        return last.status if last is not None and last.version == _version(found) else ""
+        return owned_status(found, self._memory)
 
     def _adopted(self, decision: Decision, found: Json) -> tuple[Written, ...]:
-        on_server = [found]
-        for kind in flags.KINDS:
-            one = self._current.flags.get(f"Flag/{flags.flag_id(decision, kind)}")
-            on_server += [one] if one is not None else []
-        adopted = []
-        for resource in on_server:
-            intent = self._memory.intents.get(reference_of(resource))
-            if intent is not None and intent.content_sha256 == content_sha256(resource):
-                fields = (intent.status, intent.content_sha256, intent.fingerprint)
-                adopted.append(Written(intent.reference, _version(resource), *fields))
-        return tuple(adopted)
+        references = [f"Flag/{flags.flag_id(decision, kind)}" for kind in flags.KINDS]
+        held = [self._current.flags[one] for one in references if one in self._current.flags]
+        return adopted([found, *held], self._memory)
 
     def _signed(self, decision: Decision, changes: list[Change]) -> tuple[Change, ...]:
         """The changes with the Provenance that explains them; nothing to explain, no Provenance."""
@@ -294,10 +291,6 @@ def _refusal(decision: Decision, found: tuple[Json, ...]) -> str:
         return "DUPLICATE_ON_SERVER"
     if found and not statuses.is_code(found[0].get("status", "")):
         return "UNKNOWN_STATUS"
-    if found and not _version(found[0]):
+    if found and not version_of(found[0]):
         return "NO_VERSION"  # without one an update cannot be guarded against a person's change
     return ""
-
-
-def _version(found: Json | None) -> str:
-    return str((found or {}).get("meta", {}).get("versionId", ""))

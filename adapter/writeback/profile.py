@@ -66,6 +66,9 @@ def _flag_period(flag: Json) -> bool:
 CONSTRAINTS: Mapping[str, Callable[[Json], bool]] = {
     "evs-1": lambda e: _names(e.get("extension", []), "version") or _names(e.get("extension", []), "sha256"),
     "flg-1": _flag_period,
+    "mon-1": lambda e: (
+        _names(e.get("extension", []), "evidence") or _names(e.get("extension", []), "personStatus")
+    ),
 }
 
 

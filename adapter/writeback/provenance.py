@@ -13,8 +13,9 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal
 
-from adapter.model.decision import Decision
+from adapter.model.decision import CriterionResult, Decision
 from adapter.model.facts import Source
+from adapter.model.monitoring import Monitoring
 from adapter.writeback.identity import client_id, is_fhir_id, profile_url
 from adapter.writeback.resources import Json, validated
 
@@ -23,13 +24,15 @@ _LITERAL = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
 
 
 def evidence_of(decision: Decision) -> tuple[Source, ...]:
-    """Every record the verdict rests on, inputs of computed values included, each once and sorted.
+    """Every record the verdict rests on, inputs of computed values included, each once and sorted."""
+    return records_of(decision.criteria)
 
-    That a type was completely fetched (``coverage/Condition``) is evidence too, but no record there.
-    """
+
+def records_of(results: Iterable[CriterionResult]) -> tuple[Source, ...]:
+    """That a type was completely fetched (``coverage/Condition``) is evidence too, but no record there."""
     used = [
         evidence
-        for top in decision.criteria
+        for top in results
         for result in top.walk()
         for evidence in result.evidence
         if evidence.role == "used"
@@ -39,24 +42,26 @@ def evidence_of(decision: Decision) -> tuple[Source, ...]:
 
 
 def provenance(
-    decision: Decision,
+    basis: Decision | Monitoring,
     targets: Iterable[str],
     *,
     device: str,
     activity: Literal["CREATE", "UPDATE"],
     base_version: str,
     recorded: datetime,
+    records: Iterable[Source] | None = None,
 ) -> Json:
-    """``targets`` are ``Type/id``; ``recorded`` must carry a zone."""
+    """``targets`` are ``Type/id``; ``recorded`` must carry a zone; ``records`` are those of a decision unless
+    given."""
+    if records is None:
+        records = evidence_of(basis) if isinstance(basis, Decision) else ()
     grouped: dict[tuple[str, str, str], list[str]] = {}
-    for source in evidence_of(decision):
+    for source in records:
         grouped.setdefault((source.reference, source.version, source.sha256), []).append(source.path)
     operation = {"system": "http://terminology.hl7.org/CodeSystem/v3-DataOperation", "code": activity}
     resource: Json = {
         "resourceType": "Provenance",
-        "id": client_id(
-            "provenance", decision.protocol, decision.subject, decision.fingerprint, base_version
-        ),
+        "id": client_id("provenance", basis.protocol, basis.subject, basis.fingerprint, base_version),
         "meta": {"profile": [profile_url("TrialProvenance")]},
         "target": [{"reference": target} for target in targets],
         "recorded": recorded.isoformat(timespec="seconds"),

@@ -10,17 +10,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
 import httpx
 import msgspec
 
 from adapter.errors import AdapterError, SourceUnavailable, WriteConflict, WriteRefused
 from adapter.model.decision import Decision
-from adapter.store.ledger import Ledger, Receipt, Written
-from adapter.writeback.current import read_current, subjects_of
+from adapter.model.monitoring import Monitoring
+from adapter.store.ledger import Ledger, Memory, Receipt, Written
+from adapter.writeback.current import read_current, read_monitoring_state, subjects_of
+from adapter.writeback.monitoring_flag import ProtocolLine
+from adapter.writeback.monitoring_plan import plan_monitoring
 from adapter.writeback.plan import Change, Plan, SubjectPlan, plan_writeback, transaction
 from adapter.writeback.research_study import StudyReference
 from adapter.writeback.resources import content_sha256
@@ -81,22 +85,66 @@ async def write_back(
     :meth:`WriteReport.fault`.
     """
     chosen = list(decisions)
+    known = aliases or {}
+
+    async def plan(server: Server, memory: Memory, only: Collection[str] | None) -> tuple[Plan, str]:
+        some = [one for one in chosen if only is None or one.subject in only]
+        state = await read_current(server, study, {one.subject for one in some}, memory, known)
+        return plan_writeback(some, state, memory, study, now), state.study or study.own_reference
+
     with Ledger(ledger_path, base_url) as ledger:
         async with Server(base_url, token=token, transport=transport) as server:
-            courier = _Courier(server, ledger, study, now, aliases or {})
-            plan = await courier.plan(chosen)
-            if dry_run:
-                return WriteReport(plan.counts(), plan.describe(), dry_run=True)
-            return await courier.deliver(plan, chosen, progress or (lambda done, total: None))
+            return await _Courier(server, ledger, plan, now, known).run(dry_run, progress)
+
+
+async def write_flags(
+    base_url: str,
+    rows: Iterable[Monitoring],
+    lines: Mapping[str, ProtocolLine],
+    *,
+    study: StudyReference,
+    ledger_path: Path,
+    now: datetime,
+    recorded: Mapping[str, str] | None = None,
+    token: Token | None = None,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+    aliases: Mapping[str, str] | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> WriteReport:
+    """Flags about people on the study, from their monitoring; as :func:`write_back` otherwise.
+
+    ``lines`` is what the protocol says by criterion, ``recorded`` the status of ResearchSubjects that this
+    server does not hold.
+    """
+    chosen = list(rows)
+    known = aliases or {}
+
+    async def plan(server: Server, memory: Memory, only: Collection[str] | None) -> tuple[Plan, str]:
+        some = [one for one in chosen if only is None or one.subject in only]
+        state = await read_monitoring_state(server, study, {one.subject for one in some}, memory, known)
+        return plan_monitoring(some, lines, state, memory, now, recorded), state.study
+
+    with Ledger(ledger_path, base_url) as ledger:
+        async with Server(base_url, token=token, transport=transport) as server:
+            return await _Courier(server, ledger, plan, now, known).run(dry_run, progress)
+
+
+class Planner(Protocol):
+    """Reads the server and plans for all subjects or ``only`` some; also gives the study's reference."""
+
+    async def __call__(
+        self, server: Server, memory: Memory, only: Collection[str] | None
+    ) -> tuple[Plan, str]: ...
 
 
 class _Courier:
     def __init__(
-        self, server: Server, ledger: Ledger, study: StudyReference, now: datetime, aliases: Mapping[str, str]
+        self, server: Server, ledger: Ledger, planner: Planner, now: datetime, aliases: Mapping[str, str]
     ) -> None:
         self._server = server
         self._ledger = ledger
-        self._study = study
+        self._planner = planner
         self._now = now
         self._aliases = aliases
         self._done: dict[str, SubjectPlan] = {}
@@ -104,14 +152,17 @@ class _Courier:
         self._on_server = ""
         self._wait = 0.0
 
-    async def plan(self, decisions: Sequence[Decision]) -> Plan:
-        memory = self._ledger.recall()
-        subjects = {decision.subject for decision in decisions}
-        state = await read_current(self._server, self._study, subjects, memory, self._aliases)
-        self._on_server = state.study or self._study.own_reference
-        return plan_writeback(decisions, state, memory, self._study, self._now)
+    async def run(self, dry_run: bool, progress: Progress | None) -> WriteReport:
+        plan = await self._plan()
+        if dry_run:
+            return WriteReport(plan.counts(), plan.describe(), dry_run=True)
+        return await self._deliver(plan, progress or (lambda done, total: None))
 
-    async def deliver(self, plan: Plan, decisions: Sequence[Decision], progress: Progress) -> WriteReport:
+    async def _plan(self, only: Collection[str] | None = None) -> Plan:
+        plan, self._on_server = await self._planner(self._server, self._ledger.recall(), only)
+        return plan
+
+    async def _deliver(self, plan: Plan, progress: Progress) -> WriteReport:
         total = len(plan.subjects)
         if plan.shared:
             await self._send_shared(plan.shared)
@@ -129,7 +180,7 @@ class _Courier:
                 max(self._wait, round_number)
             )  # at once the first time, unless told otherwise
             try:
-                plan = await self.plan([one for one in decisions if one.subject in again])
+                plan = await self._plan(again)
             except AdapterError:
                 break  # still unknown; the report says so and the ledger keeps the intents
             size = 1

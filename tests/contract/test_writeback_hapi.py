@@ -11,11 +11,13 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from adapter.model.decision import Decision
+from adapter.model.decision import CriterionResult, Decision, Evidence, Verdict
 from adapter.model.facts import Source
+from adapter.model.monitoring import Monitoring
 from adapter.store.ledger import Ledger
+from adapter.writeback.monitoring_flag import ProtocolLine
 from adapter.writeback.research_study import StudyReference
-from adapter.writeback.send import WriteReport, write_back
+from adapter.writeback.send import WriteReport, write_back, write_flags
 from tests.writeback_cases import LATER, NOW, decision
 
 PROFILES = Path(__file__).resolve().parents[2] / "fhir_profiles"
@@ -319,6 +321,105 @@ async def test_the_hospitals_own_study_and_subject_are_used(hospital: Hospital) 
     anna = hospital.subject("anna")
     assert (anna["id"], anna["status"], verdict_of(anna)) == (subject["id"], "eligible", "ineligible")
     assert hospital.flags("anna") == {"contradiction": "active"}
+
+
+def followed(hospital: Hospital, trough: str, pregnancy: str, version: str = "1") -> Monitoring:
+    """Anna on the study: a safety rule on her protein result, an exit on the same."""
+    evidence = (Evidence(hospital.protein("anna", version), "used"),)
+    return Monitoring(
+        hospital.patient("anna"),
+        hospital.study.id,
+        "1.0.0",
+        NOW.date(),
+        randomised=NOW.date(),
+        safety=(CriterionResult("TROUGH", "safety", Verdict(trough), "planted", (), evidence),),
+        exits=(CriterionResult("X11", "exit", Verdict(pregnancy), "planted", (), evidence),),
+        fingerprint=f"{trough} {pregnancy} {version}",
+    )
+
+
+def enrol(hospital: Hospital, status: str) -> None:
+    study = {
+        "resourceType": "ResearchStudy",
+        "id": f"ours-{hospital.key}",
+        "status": "active",
+        "identifier": [{"system": "https://clinicaltrials.gov", "value": hospital.study.id}],
+    }
+    subject = {
+        "resourceType": "ResearchSubject",
+        "id": f"hospital-{hospital.key}",
+        "status": status,
+        "study": {"reference": f"ResearchStudy/ours-{hospital.key}"},
+        "individual": {"reference": f"Patient/{hospital.patient('anna')}"},
+    }
+    hospital.put(study)
+    hospital.put(subject)
+
+
+async def flag_anna(hospital: Hospital, row: Monitoring) -> WriteReport:
+    return await write_flags(
+        hospital.base_url,
+        [row],
+        {"TROUGH": ProtocolLine("Trough above 10 ng/mL", "Interventions", "medium")},
+        study=hospital.study,
+        ledger_path=hospital.ledger_path,
+        now=LATER,
+    )
+
+
+async def test_safety_flags_are_written_changed_and_resolved(with_profiles: Hospital) -> None:
+    hospital = with_profiles
+    hospital.admit("anna")
+    enrol(hospital, "on-study-intervention")
+    report = await flag_anna(hospital, followed(hospital, "met", "met"))
+    assert (report.outcomes, report.rows[0]["verdict"]) == ({"created": 1}, "TROUGH, X11")
+    assert hospital.flags("anna") == {"safety": "active", "exit-proposed": "active"}
+    for flag in hospital.found(f"Flag?patient=Patient/{hospital.patient('anna')}"):
+        assert errors(hospital, flag) == []
+    again = await flag_anna(hospital, followed(hospital, "met", "met"))
+    assert (again.outcomes, again.resources_written) == ({"unchanged": 1}, 0)
+
+    hospital.measure("anna", "9.5")
+    changed = await flag_anna(hospital, followed(hospital, "met", "not_met", version="2"))
+    assert changed.outcomes == {"updated": 1}
+    assert hospital.flags("anna") == {"safety": "active", "exit-proposed": "inactive"}
+    await flag_anna(hospital, followed(hospital, "not_met", "not_met", version="2"))
+    flags = hospital.found(f"Flag?patient=Patient/{hospital.patient('anna')}")
+    assert {flag["status"] for flag in flags} == {"inactive"}
+    assert all(flag["period"]["end"] for flag in flags)
+    safety = next(flag for flag in flags if flag["code"]["coding"][0]["code"] == "safety")
+    assert safety["meta"]["versionId"] == "3"
+    # an exit is a proposal: nobody has touched the hospital's ResearchSubject
+    anna = hospital.subject("anna")
+    assert (anna["status"], anna["meta"]["versionId"]) == ("on-study-intervention", "1")
+
+
+async def test_what_a_person_closed_stays_closed_and_a_new_record_gets_its_own_flag(
+    hospital: Hospital,
+) -> None:
+    hospital.admit("anna")
+    enrol(hospital, "on-study-intervention")
+    await flag_anna(hospital, followed(hospital, "met", "not_met"))
+    (flag,) = hospital.found(f"Flag?patient=Patient/{hospital.patient('anna')}")
+    hospital.put({**flag, "status": "inactive", "period": {**flag["period"], "end": "2026-03-02"}})
+    report = await flag_anna(hospital, followed(hospital, "met", "not_met"))
+    assert (report.outcomes, report.rows[0]["reason"]) == ({"respected_human": 1}, "CLOSED_BY_PERSON")
+    hospital.measure("anna", "9.5")
+    await flag_anna(hospital, followed(hospital, "met", "not_met", version="2"))
+    flags = hospital.found(f"Flag?patient=Patient/{hospital.patient('anna')}")
+    assert sorted(one["status"] for one in flags) == ["active", "inactive"]
+    assert hospital.get(f"Flag/{flag['id']}")["status"] == "inactive"
+
+
+async def test_a_registered_person_who_is_called_withdrawn_is_left_so_and_flagged(hospital: Hospital) -> None:
+    hospital.admit("anna")
+    enrol(hospital, "withdrawn")
+    await flag_anna(hospital, followed(hospital, "not_met", "not_met"))
+    assert hospital.flags("anna") == {"status-conflict": "active"}
+    assert hospital.subject("anna")["status"] == "withdrawn"
+    hospital.put({**hospital.subject("anna"), "status": "off-study"})
+    await flag_anna(hospital, followed(hospital, "not_met", "not_met"))
+    assert hospital.flags("anna") == {"status-conflict": "inactive"}
 
 
 # HAPI's validator lets these pass: it does not look where references lead unless it is given a fetcher, and

@@ -380,3 +380,38 @@ def test_no_value_and_no_text_of_the_record_is_written() -> None:
     text = str(planned(decision("eligible", review=True)).changes)
     assert "9 g" not in text
     assert "planted" not in text
+
+
+@pytest.mark.parametrize(
+    ("verdict", "moved_to", "flagged"),
+    [
+        ("undetermined", "pending-on-study", True),
+        ("eligible", "on-study-intervention", True),  # past eligible
+        ("eligible", "off-study", True),
+        ("eligible", "screening", False),
+        ("eligible", "eligible", False),
+        ("eligible", "withdrawn", False),
+    ],
+)
+def test_a_persons_move_past_the_table_is_left_alone_and_flagged(
+    verdict: str, moved_to: str, flagged: bool
+) -> None:
+    held, memory = written(planned(decision(verdict)))
+    subject = next(one for one in held if one["resourceType"] == "ResearchSubject")
+    others = [one for one in held if one is not subject]
+    moved = on_server(subject, "2", status=moved_to)
+    plan = planned(decision(verdict), moved, *others, memory=memory)
+    flags = {
+        c.resource["code"]["coding"][0]["code"]: c.resource for c in plan.changes if "Flag/" in c.reference
+    }
+    raised = "contradiction" in flags and flags["contradiction"]["status"] == "active"
+    assert (raised, plan.after, plan.reason == "OUTSIDE_TABLE") == (flagged, moved_to, flagged)
+    if not flagged:
+        return
+    # the ledger forgets whose status it was before; the Flag remembers until the person moves on
+    flag = on_server(flags["contradiction"], "1")
+    after = planned(decision(verdict), on_server(moved, "3"), flag, memory=Memory())
+    assert not any(c.reference == reference_of(flag) for c in after.changes)
+    gone_on = on_server(moved, "4", status="screening")
+    closed = change_of(planned(decision(verdict), gone_on, flag, memory=Memory()), "Flag/flag-contradiction")
+    assert closed.resource["status"] == "inactive"
