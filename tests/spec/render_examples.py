@@ -6,6 +6,7 @@ HEAD = """
 id: EXAMPLE-1
 version: "1"
 title: An example
+study: {arms: [{code: TAC, title: one}, {code: TAC-PRED, title: other}]}
 anchors:
   screening: {as_of: true}
   biopsy: {event: kidney_biopsy}
@@ -15,6 +16,10 @@ windows:
 readings:
   first_egfr: {finding: egfr, take: earliest}
   last_egfr: {finding: egfr, within: laboratory}
+  weight_now: {finding: weight}
+visits:
+  - {id: W48, name: Week 48, day: 337, from: 300, to: 374}
+monitoring: {day_zero: screening}
 criteria:
   - {id: OTHER, kind: inclusion, text: other, met_when: {sex: female}}
 """
@@ -155,6 +160,59 @@ CONDITIONS: list[tuple[str, str, str]] = [
         "an order or a dispensing of any drug of class “glucocorticoid” up to biopsy "
         "(systemic, other than prednisone, on a single day)",
         "医嘱或发药：任一「glucocorticoid」类药物（至肾活检日止）（全身用药，泼尼松除外，仅一天）",
+    ),
+    # --- after entry ---
+    ("response: complete", "the response at this visit is complete remission", "本次访视的疗效为完全缓解"),
+    (
+        "response: [partial, none], at: W48",
+        "the response at visit W48 is partial remission or no response",
+        "访视W48的疗效为部分缓解或未缓解",
+    ),
+    (
+        "response: unknown, at: earlier",
+        "the response at an earlier visit is not known",
+        "此前任一访视的疗效为未知",
+    ),
+    (
+        "dose: {drug: tacrolimus, take: highest, from: biopsy}, above: 4 mg/d",
+        "the highest daily dose of tacrolimus from biopsy on in mg/d is above 4 mg/d",
+        "他克莫司的最高日剂量（自肾活检日起）（mg/d）高于4 mg/d",
+    ),
+    (
+        "dose: {drug: tacrolimus, take: first, weight: weight_now}, "
+        "target: {per_kg: 0.05 mg/kg/d, at_most: 5 mg/d, tolerance: 0.5 mg/d}",
+        "the first daily dose of tacrolimus (by the weight from the reading “weight_now”) in mg/d is on "
+        "target: 0.05 mg/kg/d (at most 5 mg/d, give or take 0.5 mg/d)",
+        "他克莫司的首个日剂量（体重取读数「weight_now」）（mg/d）"
+        "符合目标：0.05 mg/kg/d（最多5 mg/d，允许偏差0.5 mg/d）",
+    ),
+    (
+        "dose_change: {drug: tacrolimus, direction: reduction, from: biopsy}",
+        "the daily dose of tacrolimus was reduced from biopsy on",
+        "他克莫司日剂量曾减少（自肾活检日起）",
+    ),
+    (
+        "gap: {drug: tacrolimus, from: biopsy, hold: {ladder: X8, state: S3}}, above: 14 days",
+        "the longest time without tacrolimus from biopsy on is above 14 days "
+        "(not counting days while ladder X8 stands in “S3”)",
+        "未用他克莫司的最长连续时间（自肾活检日起）高于14天（不计阶梯X8处于「S3」期间）",
+    ),
+    ("ladder: X8, state: [S3, S4]", "ladder X8 stands in “S3” or “S4”", "阶梯X8处于「S3」或「S4」"),
+    ("arm: TAC", "assigned to arm “TAC”", "分入「TAC」组"),
+    (
+        "eligibility: ineligible, at: biopsy",
+        "by what is known now, ineligible as of biopsy",
+        "按目前所知，截至肾活检日为不合格",
+    ),
+    (
+        "finding: tacrolimus_trough, above: 10 ng/mL, timed: {after: tacrolimus, "
+        "between: [11 hours, 13 hours], approximately: [10 hours, 14 hours], "
+        "named: tacrolimus_trough, steady: 3 days}",
+        "the latest Tacrolimus trough level (counting as trough only 11 to 13 hours after the last intake of "
+        "tacrolimus (10 to 14 hours approximately, an intake more than 24 hours before is not the last one, "
+        "then only Tacrolimus trough level, dose unchanged for 3 days)) is above 10 ng/mL",
+        "最近一次他克莫司谷浓度（仅末次服用他克莫司后11至13小时计为谷浓度（10至14小时为近似，"
+        "采样前超过24小时的服药不算末次，此时仅计他克莫司谷浓度，剂量须已3天不变））高于10 ng/mL",
     ),
 ]
 

@@ -62,6 +62,11 @@ HEADINGS: Mapping[str, str] = MappingProxyType(
         "day": "day",
         "window": "window",
         "from_day_zero": "Days count from {anchor}.",
+        "reading": "reading",
+        "done_when": "done when",
+        "severity.low": "low",
+        "severity.medium": "medium",
+        "severity.high": "high",
         "what": "what",
         "when": "when",
     }

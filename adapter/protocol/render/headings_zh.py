@@ -62,6 +62,11 @@ HEADINGS: Mapping[str, str] = MappingProxyType(
         "day": "天",
         "window": "窗口",
         "from_day_zero": "自{anchor}起算的天数。",
+        "reading": "读数",
+        "done_when": "完成条件",
+        "severity.low": "低",
+        "severity.medium": "中",
+        "severity.high": "高",
         "what": "事项",
         "when": "条件",
     }

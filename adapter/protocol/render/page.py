@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from adapter.model.decision import Verdict
 from adapter.model.nodes import Period, descend, same_meaning
-from adapter.model.protocol import Criterion, FlagRule, Line, OtherReading, Protocol
+from adapter.model.protocol import Criterion, FlagRule, Line, OtherReading, Protocol, ResponseLine
 from adapter.model.rules import Attested, AttestedDay, Condition, ExposureTest, Not, Selection
 from adapter.protocol.case_file import Case, Expectation
 from adapter.protocol.render.anchors import say_anchor
 from adapter.protocol.render.moments import say_period
 from adapter.protocol.render.readings import define_selection
-from adapter.protocol.render.sentence import outline
+from adapter.protocol.render.sentence import outline, say_condition
 from adapter.protocol.render.voice import Voice
 
 FILE = "mappings/protocols/{id}/protocol.yaml"
@@ -29,6 +29,7 @@ def render_page(
         for top in protocol.criteria:
             if top.kind == kind:
                 blocks += _criteria(top, proofs, voice, 3)
+    blocks += after_entry(protocol, proofs, voice)
     blocks += _days(protocol, voice)
     blocks += _windows(protocol, voice)
     blocks += _readings(protocol, voice)
@@ -99,6 +100,10 @@ def _criterion(
     settles = (criterion.settles_zh if zh else "") or criterion.settles
     if settles:
         yield f"{voice.heading('settles')} {settles}"
+    if criterion.visit:
+        yield voice.heading("at_visit", visit=criterion.visit)
+    if criterion.severity:
+        yield voice.heading("severity", severity=voice.heading(f"severity.{criterion.severity}"))
     if criterion.pending:
         yield voice.heading("pending")
     yield from _cases(criterion.id, proofs, voice)
@@ -172,6 +177,63 @@ def _cases(criterion_id: str, proofs: Mapping[str, list[str]], voice: Voice) -> 
     yield _table(heads, proofs[criterion_id])
 
 
+def after_entry(protocol: Protocol, proofs: Mapping[str, list[str]], voice: Voice) -> Iterator[str]:
+    """Visits, the response at a visit, and what is watched: endpoints, exits, doses, safety, deviations."""
+    plan = protocol.plan
+    yield from _visits(protocol, voice)
+    if plan.responses:
+        yield f"## {voice.heading('responses')}"
+        yield f"{voice.phrase('line.table')}{voice.phrase('colon').rstrip()}"
+        yield "\n".join(_response(line, number, voice) for number, line in enumerate(plan.responses, start=1))
+    for key in ("endpoints", "exits", "doses", "safety", "deviations"):
+        tops: tuple[Criterion, ...] = getattr(plan, key)
+        if tops:
+            yield f"## {voice.heading(key)}"
+        for top in tops:
+            yield from _criteria(top, proofs, voice, 3)
+    yield from _due(protocol, voice)
+
+
+def _visits(protocol: Protocol, voice: Voice) -> Iterator[str]:
+    rows = [
+        _cells(
+            (
+                visit.id,
+                (visit.name_zh if voice.language == "zh" else "") or visit.name,
+                str(visit.day),
+                f"{visit.first}-{visit.last}",
+                f"`{visit.reading}`" if visit.reading else "",
+                visit.source,
+            )
+        )
+        for visit in protocol.visits
+    ]
+    heads = ("visit", "name", "day", "window", "reading", "source")
+    section = list(_section("visits", heads, rows, voice))
+    if section and protocol.plan.day_zero:
+        section.insert(1, voice.heading("from_day_zero", anchor=voice.day(protocol.plan.day_zero)))
+    yield from section
+
+
+def _response(line: ResponseLine, number: int, voice: Voice) -> str:
+    because = voice.bracketed((voice.phrase("line.because", because=line.because),)) if line.because else ""
+    state = f"**{voice.phrase(f'response.{line.state}')}**"
+    head = voice.phrase("line.when", verdict=state)
+    return f"{number}. {head}{because}\n{_condition(line.when, voice, 1)}"
+
+
+def _due(protocol: Protocol, voice: Voice) -> Iterator[str]:
+    rows = []
+    for rule in protocol.plan.due:
+        what = (rule.what_zh if voice.language == "zh" else "") or rule.what
+        when = say_condition(rule.when, voice) if rule.when is not None else ""
+        done = say_condition(rule.done_when, voice) if rule.done_when is not None else ""
+        window = f"{rule.first}-{rule.last}"
+        rows.append(_cells((rule.id, what, str(rule.day), window, when, done, rule.source)))
+    heads = ("name", "what", "day", "window", "when", "done_when", "source")
+    yield from _section("due", heads, rows, voice)
+
+
 def _days(protocol: Protocol, voice: Voice) -> Iterator[str]:
     rows = [
         f"| {_called(named.name, voice)} | {_cell(say_anchor(named.rule, voice))} |"
@@ -208,7 +270,7 @@ def _readings(protocol: Protocol, voice: Voice) -> Iterator[str]:
 def _questions(protocol: Protocol, voice: Voice, questions: Mapping[str, str]) -> Iterator[str]:
     """Every linkId that a rule or an anchor asks, its text, and what asks it."""
     asked: dict[str, list[str]] = {link: [] for link in sorted(asked_links(protocol))}
-    for criterion in protocol.walk():
+    for criterion in protocol.every():
         own = (criterion.lines, criterion.flags, criterion.alternatives)
         for link in sorted({node.link for node in descend(own) if isinstance(node, Attested)}):
             asked[link].append(criterion.id)
@@ -253,6 +315,10 @@ def _section(key: str, heads: Iterable[str], rows: list[str], voice: Voice) -> I
 
 def _table(heads: list[str], rows: Iterable[str]) -> str:
     return "\n".join((f"| {' | '.join(heads)} |", "|" + "---|" * len(heads), *rows))
+
+
+def _cells(texts: Iterable[str]) -> str:
+    return f"| {' | '.join(_cell(text) for text in texts)} |"
 
 
 def _bullets(items: Iterable[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from adapter.model.course import Timed
 from adapter.model.quantity import number_text
 from adapter.model.rules import (
     Amount,
@@ -58,9 +59,32 @@ def _details(selection: Selection, voice: Voice) -> Iterator[str]:
     if selection.minimum > 1:
         yield voice.phrase("Selection.minimum", minimum=selection.minimum)
     yield from (say_not_during(guard, voice) for guard in selection.not_during)
+    if selection.timed:
+        yield say_timed(selection.timed, voice)
     if selection.support:
         shown = voice.both(voice.name(key) for key in selection.support)
         yield voice.phrase("Selection.support", support=shown)
+
+
+def say_timed(timed: Timed, voice: Voice) -> str:
+    """When a level counts as a trough, in hours after the last intake."""
+    details = []
+    if (timed.wide_low, timed.wide_high) != (timed.low, timed.high):
+        low, high = number_text(timed.wide_low), number_text(timed.wide_high)
+        details.append(voice.phrase("Timed.wide", low=low, high=high))
+    details.append(voice.phrase("Timed.look_back", hours=number_text(timed.look_back)))
+    if timed.named:
+        named = voice.one_of(voice.name(key) for key in timed.named)
+        details.append(voice.phrase("Timed.named", concepts=named))
+    if timed.steady_days:
+        details.append(voice.phrase("Timed.steady", days=say_days(timed.steady_days, voice)))
+    return voice.phrase(
+        "Timed",
+        low=number_text(timed.low),
+        high=number_text(timed.high),
+        drugs=voice.one_of(voice.name(drug) for drug in timed.drugs),
+        details=voice.bracketed(details),
+    )
 
 
 def say_not_during(guard: NotDuring, voice: Voice) -> str:

@@ -5,6 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from adapter.model.course import (
+    ArmIs,
+    DoseChanged,
+    DoseIs,
+    EligibilityIs,
+    GapIs,
+    LadderIs,
+    ResponseIs,
+)
 from adapter.model.rules import (
     Age,
     AllOf,
@@ -25,6 +34,7 @@ from adapter.model.rules import (
     SexIs,
     Share,
 )
+from adapter.protocol.render.course import say_course
 from adapter.protocol.render.moments import say_days, say_duration, say_moment
 from adapter.protocol.render.readings import say_bound, say_readings, say_selection, say_test
 from adapter.protocol.render.records import say_event, say_exposure
@@ -83,6 +93,16 @@ def say_condition(condition: Condition, voice: Voice) -> str:
             return say_event(condition, voice)
         case ExposureTest():
             return say_exposure(condition, voice)
+        case (
+            ResponseIs()
+            | DoseIs()
+            | DoseChanged()
+            | GapIs()
+            | LadderIs()
+            | ArmIs()
+            | EligibilityIs() as course
+        ):
+            return say_course(course, voice)
 
 
 def outline(condition: Condition, voice: Voice, depth: int = 0) -> Iterator[Row]:
