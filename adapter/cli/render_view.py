@@ -12,9 +12,10 @@ from adapter.cli.explain_view import voice_of
 from adapter.pipeline import Trial
 from adapter.protocol.case_file import load_cases
 from adapter.protocol.render.page import render_page
+from adapter.protocol.render.schema import json_schema
 from adapter.protocol.render.voice import Language
 
-Form = Literal["page"]
+Form = Literal["page", "json-schema"]
 
 
 def rendered(trial: Trial, form: Form, language: Language) -> dict[str, str]:
@@ -22,6 +23,12 @@ def rendered(trial: Trial, form: Form, language: Language) -> dict[str, str]:
     match form:
         case "page":
             return {page_name(trial.protocol.id, language): page(trial, language)}
+        case "json-schema":
+            return {"protocol.schema.json": as_json(json_schema())}
+
+
+def as_json(tree: Any) -> str:
+    return json.dumps(tree, ensure_ascii=False, indent=1) + "\n"
 
 
 def page_name(protocol: str, language: Language) -> str:
