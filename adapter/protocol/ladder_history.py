@@ -126,10 +126,10 @@ def _differences(ladder: Ladder, before: LadderState, after: LadderState, day: d
     old = {_move(step): step for step in before.steps if step.source != step.target}
     new = {_move(step): step for step in after.steps if step.source != step.target}
     reason = f"result corrected on {day}" if news == "corrected" else f"a result came on {day}"
-    found = [f"{_would_have(step)}; {reason}" for key, step in old.items() if key not in new]
+    found = [f"{_would_have(step, ladder)}; {reason}" for key, step in old.items() if key not in new]
     latest = add_days(day, -ladder.turnaround)
     found += [
-        f"{_moved(step)} was not known until {day}; {reason}"
+        f"{_was_late(step, ladder, day)}; {reason}"
         for key, step in new.items()
         if key not in old and step.on < min(latest, day)
     ]
@@ -155,7 +155,7 @@ def _undated(ladder: Ladder, known: dict[str, tuple[_Known, ...]], context: Cont
     before = replay(ladder, _view(context, context.as_of.last, findings))
     after = {_move(step) for step in replay(ladder, context).steps}
     return [
-        f"{_would_have(step)}; result corrected since, on a day not on record"
+        f"{_would_have(step, ladder)}; result corrected since, on a day not on record"
         for step in before.steps
         if step.source != step.target and _move(step) not in after
     ]
@@ -169,11 +169,14 @@ def _move(step: LadderStep) -> tuple[str, str, date, str]:
     return (step.source, step.target, step.on, step.dose)
 
 
-def _would_have(step: LadderStep) -> str:
-    dose = f" (dose {step.dose})" if step.dose else ""
-    return f"would have moved {step.source} -> {step.target}{dose} on {step.on}: {step.trigger}"
+def _would_have(step: LadderStep, ladder: Ladder) -> str:
+    name = ladder.state(step.target).name
+    return f"would have been {name} on {step.on} ({_path(step)}): {step.trigger}"
 
 
-def _moved(step: LadderStep) -> str:
-    dose = f" (dose {step.dose})" if step.dose else ""
-    return f"{step.source} -> {step.target}{dose} on {step.on}"
+def _was_late(step: LadderStep, ladder: Ladder, day: date) -> str:
+    return f"{ladder.state(step.target).name} on {step.on} ({_path(step)}) was not known until {day}"
+
+
+def _path(step: LadderStep) -> str:
+    return f"{step.source} -> {step.target}" + (f", dose {step.dose}" if step.dose else "")

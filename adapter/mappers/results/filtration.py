@@ -1,5 +1,8 @@
 """eGFR from each creatinine that may decide, by each equation the table asks for.
 
+A creatinine that was replaced by a corrected one gives its eGFR too, replaced as well: what was acted on before
+the correction can then be replayed.
+
 Age is that of the day of the sample, in completed years; an incomplete birth date gives the interval between
 the values for the oldest and the youngest age it allows. No row without a known sex, a birth date and an
 adult.
@@ -23,7 +26,9 @@ def filtration_of(findings: tuple[Finding, ...], context: Context) -> Iterator[F
     equations = [EQUATIONS[name] for name in concept.derive if name in EQUATIONS]
     for row in findings:
         person = context.people.get(row.subject)
-        if row.concept != "creatinine" or row.excluded or row.use not in ("AUTO", "FLAG") or person is None:
+        if row.concept != "creatinine" or row.use not in ("AUTO", "FLAG") or person is None:
+            continue
+        if row.excluded not in ("", "SUPERSEDED"):
             continue
         for equation in equations:
             found = _estimated(row, person, equation)
@@ -70,4 +75,5 @@ def _estimated(row: Finding, person: Subject, equation: Equation) -> Finding | N
         conversion=equation.name,
         flags=flags_of("" if youngest == oldest else "AGE_APPROXIMATE", more=row.flags),
         derived_from=(row.source,),
+        excluded=row.excluded,
     )

@@ -1,0 +1,119 @@
+"""What an earlier look would have done, with only what was known then; dates by hand.
+
+Day 70 after randomisation is 2019-08-12, day 75 is 2019-08-17, day 84 is 2019-08-26, day 90 is 2019-09-01.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+import pytest
+
+from adapter.model.dates import on_day
+from adapter.model.facts import Finding, Source
+from adapter.protocol.ladder import moves
+from tests.spec.ladder_words import R, climbed, gfr, tablets, told, trough
+from tests.spec.protocol_words import Row
+
+BASE: tuple[Row, ...] = (gfr("97.2", -6), tablets("4", 0))
+HALVED = "(S0 -> S1, dose 2 mg/d)"
+
+
+def known(row: Finding, on: int, **more: object) -> Finding:
+    """The reading with the day its report was issued."""
+    return msgspec.structs.replace(row, issued=on_day(R + timedelta(days=on)), **more)
+
+
+def versions(old: str, new: str, sampled: int, issued: int, corrected: int) -> tuple[Finding, Finding]:
+    """A result and its correction: two versions of one resource."""
+    return (
+        known(gfr(old, sampled), issued, source=Source("Observation/x", "1"), excluded="SUPERSEDED"),
+        known(gfr(new, sampled), corrected, source=Source("Observation/x", "2"), status="corrected"),
+    )
+
+
+def test_a_corrected_result_takes_its_step_back_and_that_is_recorded() -> None:
+    state = climbed("X8", *BASE, *versions("66", "72", 70, 70, 75), on=100)
+    assert (state.state, moves(state)) == ("S0", ())
+    assert state.revisions == (
+        f"would have been halved on 2019-08-12 {HALVED}: fall 97.2 -> 66 = ~32.098765 % > 30 %; "
+        "result corrected on 2019-08-17",
+    )
+
+
+def test_a_correction_that_brings_the_step() -> None:
+    state = climbed("X8", *BASE, *versions("72", "66", 70, 70, 75), on=80)
+    assert told(state) == "S0 -> S1 @70 2 mg/d [UNCONFIRMED]"
+    assert state.revisions == (
+        f"halved on 2019-08-12 {HALVED} was not known until 2019-08-17; result corrected on 2019-08-17",
+    )
+
+
+def test_a_correction_that_changes_no_step_is_no_revision() -> None:
+    assert climbed("X8", *BASE, *versions("66", "65", 70, 70, 75), on=80).revisions == ()
+    assert climbed("X8", *BASE, *versions("80", "81", 70, 70, 75), on=80).revisions == ()
+
+
+def test_a_correction_takes_back_what_followed_too() -> None:
+    """66 on day 70 and 67 on day 84 halved twice; with 72 on day 70 the first halving is on day 84."""
+    state = climbed("X8", *BASE, *versions("66", "72", 70, 70, 90), gfr("67", 84), trough("7", 84), on=95)
+    assert told(state) == "S0 -> S1 @84 2 mg/d [UNCONFIRMED]"
+    assert [text.partition(" (")[0] for text in state.revisions] == [
+        "would have been halved on 2019-08-12",
+        "would have been quartered or at the minimum on 2019-08-26",
+        "halved on 2019-08-26",
+    ]
+
+
+def test_a_result_corrected_by_another_resource_of_the_same_sample() -> None:
+    old, new = versions("66", "72", 70, 70, 75)
+    new = msgspec.structs.replace(new, source=Source("Observation/y", "1"))
+    assert len(climbed("X8", *BASE, old, new, on=100).revisions) == 1
+
+
+@pytest.mark.parametrize(("issued", "revised"), [(70, False), (73, False), (74, True), (90, True)])
+def test_a_late_result_gives_the_step_in_its_place_and_says_since_when(issued: int, revised: bool) -> None:
+    """The file allows 3 days from sample to report."""
+    state = climbed("X8", *BASE, known(gfr("66", 70), issued), on=95)
+    assert told(state) == "S0 -> S1 @70 2 mg/d [UNCONFIRMED]"
+    day = (R + timedelta(days=issued)).isoformat()
+    expected = f"halved on 2019-08-12 {HALVED} was not known until {day}; a result came on {day}"
+    assert state.revisions == ((expected,) if revised else ())
+
+
+def test_a_review_result_that_came_after_its_window_was_overdue_until_then() -> None:
+    rows = (*BASE, gfr("66", 70), tablets("2", 71), trough("7", 84))
+    waiting = climbed("X8", *rows, on=89)
+    assert waiting.overdue
+    answered = climbed("X8", *rows, known(gfr("69", 84), 90), on=90)
+    assert (answered.state, answered.overdue) == ("S1C", False)
+    assert answered.revisions == (
+        "continued on half dose on 2019-08-26 (S1 -> S1C) was not known until 2019-09-01; "
+        "a result came on 2019-09-01",
+    )
+
+
+def test_a_baseline_that_comes_late() -> None:
+    state = climbed("X8", tablets("4", 0), known(gfr("97.2", -6), 90), gfr("66", 70), on=90)
+    assert told(state) == "S0 -> S1 @70 2 mg/d [UNCONFIRMED]"
+    assert [text.partition(";")[2] for text in state.revisions] == [" a result came on 2019-09-01"]
+
+
+def test_a_correction_whose_day_is_not_on_record() -> None:
+    """Corrections often keep the first report's ``issued``: then only that it was replaced is known."""
+    state = climbed("X8", *BASE, *versions("66", "72", 70, 70, 70), on=100)
+    assert state.revisions == (
+        f"would have been halved on 2019-08-12 {HALVED}: fall 97.2 -> 66 = ~32.098765 % > 30 %; "
+        "result corrected since, on a day not on record",
+    )
+
+
+def test_what_was_entered_in_error_never_counted_as_known() -> None:
+    wrong = known(gfr("66", 70), 70, excluded="ENTERED_IN_ERROR")
+    state = climbed("X8", *BASE, wrong, on=100)
+    assert (moves(state), state.revisions) == ((), ())
+
+
+def test_news_after_the_as_of_day_is_not_told() -> None:
+    assert climbed("X8", *BASE, *versions("66", "72", 70, 70, 75), on=74).revisions == ()
