@@ -1,7 +1,7 @@
 """eGFR from each creatinine that may decide, by each equation the table asks for.
 
-A creatinine that was replaced by a corrected one gives its eGFR too, replaced as well: what was acted on before
-the correction can then be replayed.
+A creatinine that was replaced by a corrected one gives its eGFR too, replaced as well: what was acted on
+before the correction can then be replayed.
 
 Age is that of the day of the sample, in completed years; an incomplete birth date gives the interval between
 the values for the oldest and the youngest age it allows. No row without a known sex, a birth date and an
