@@ -25,6 +25,7 @@ from adapter.protocol.outcome import unique
 from adapter.protocol.readings import collect, deciding, evidence_of, wanted
 
 ANY = Interval(None, None)
+_LONG = 8
 
 
 class Value(msgspec.Struct, frozen=True):
@@ -178,19 +179,26 @@ def _change(measure: Measure, row: Finding, reference: _Reference) -> Value:
     assert start is not None and end is not None  # noqa: S101, PT018 - both were chosen for having a value
     direction = "fall" if measure.kind == "fall" else "rise"
     change = relative_change(start, end, direction).scaled(100)
-    said = f"{direction} {start} -> {end} = {change} %"
+    said = f"{direction} {brief(start)} -> {brief(end)} = {brief(change)} %"
     return Value(row, change, said, unique((*reference.row.flags, *row.flags)), (), reference.row)
+
+
+def brief(value: Interval) -> str:
+    """The value for a reader: a number with many decimals is shown to three and marked ``~``."""
+    if value.point is None or len(str(value)) <= _LONG:
+        return str(value)
+    return f"~{number_text(Fraction(round(value.point * 1000), 1000))}"
 
 
 def _multiple(row: Finding, measure: Measure) -> Value:
     limits = row.range
     limit = None if limits is None else limits.high if measure.limit == "upper_limit" else limits.low
-    said = f"{row.concept} {row.value} {row.unit}"
+    said = f"{row.concept} {brief(row.value or ANY)} {row.unit}"
     if limit is None or limit <= 0 or row.value is None:
         need = f"the laboratory's {measure.limit.replace('_', ' ')} for {row.concept}"
         return Value(row, ANY, said, unique((*row.flags, "NO_REFERENCE_RANGE")), (need,))
     value = row.value.scaled(1 / limit)
-    return Value(row, value, f"{said} / {number_text(limit)} = {value} x", row.flags)
+    return Value(row, value, f"{said} / {number_text(limit)} = {brief(value)} x", row.flags)
 
 
 # --- putting a round to a test ---------------------------------------------------------------------------

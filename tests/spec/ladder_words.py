@@ -39,8 +39,8 @@ def ladders() -> dict[str, Ladder]:
 
 @cache
 def enrolled() -> Protocol:
-    """The protocol with its day of randomisation known."""
-    known = Named(name="randomisation", rule=AnchorDay(moment=Moment(day=R)))
+    """The protocol with its day of entry known."""
+    known = Named(name="entry", rule=AnchorDay(moment=Moment(day=R)))
     others = tuple(named for named in protocol().anchors if named.name != known.name)
     return msgspec.structs.replace(protocol(), anchors=(*others, known))
 
