@@ -14,10 +14,12 @@ import msgspec
 from adapter import mappers, protocol
 from adapter.model.dates import add_days
 from adapter.model.decision import Decision
+from adapter.model.ladder import Ladder
 from adapter.model.monitoring import LadderState, Monitoring
 from adapter.pipeline import Trial, open_trial
 from adapter.protocol.case_file import Case, Expectation, load_cases
 from adapter.protocol.case_records import CASE_PATIENT
+from adapter.protocol.ladder_load import load_ladders
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -44,10 +46,12 @@ def check_cases(trial: Trial, path: Path) -> tuple[CaseReport, ...]:
 
     Raises :class:`adapter.errors.ProtocolError` for a mistake in the file itself.
     """
-    return tuple(_check_case(trial, case) for case in load_cases(path, trial.protocol.questionnaire))
+    ladders = load_ladders(trial.folder, trial.vocabulary, trial.protocol)
+    cases = load_cases(path, trial.protocol.questionnaire)
+    return tuple(_check_case(trial, case, ladders) for case in cases)
 
 
-def _check_case(trial: Trial, case: Case) -> CaseReport:
+def _check_case(trial: Trial, case: Case, ladders: tuple[Ladder, ...]) -> CaseReport:
     if case.site:
         trial = open_trial(trial.folder, case.site, trial.mappings)
     facts = mappers.map_resources(
@@ -63,7 +67,7 @@ def _check_case(trial: Trial, case: Case) -> CaseReport:
     decision = protocol.evaluate(trial.protocol, own, as_of=judged, zone=zone)
     watched = None
     if case.randomised is not None:
-        watched = protocol.monitor(trial.protocol, own, as_of=case.as_of, zone=zone)
+        watched = protocol.monitor(trial.protocol, own, as_of=case.as_of, zone=zone, ladders=ladders)
     told = _told(decision, watched)
     differences = tuple(found for wanted in case.expected if (found := _difference(wanted, told)))
     return CaseReport(case.name, case.where, case.because, decision, differences, watched)

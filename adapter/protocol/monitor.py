@@ -15,6 +15,7 @@ from adapter.model.dates import add_days
 from adapter.model.decision import CriterionResult
 from adapter.model.facts import Facts
 from adapter.model.kleene import Truth
+from adapter.model.ladder import Ladder
 from adapter.model.monitoring import Due, DueStatus, LadderState, Monitoring, VisitState
 from adapter.model.nodes import Moment
 from adapter.model.protocol import Criterion, DueRule, Protocol, Visit
@@ -23,6 +24,7 @@ from adapter.protocol.conditions import outcome_of
 from adapter.protocol.context import Context
 from adapter.protocol.course import assigned_arms, state_outcomes
 from adapter.protocol.evaluate import decide, fingerprint, said
+from adapter.protocol.ladder import climb
 from adapter.protocol.outcome import merge_evidence
 from adapter.protocol.readings import collect, deciding
 
@@ -33,7 +35,7 @@ def monitor(
     *,
     as_of: date,
     zone: tzinfo,
-    ladders: Iterable[LadderState] = (),
+    ladders: Iterable[Ladder] = (),
 ) -> Monitoring:
     """Everything the protocol's ``monitoring:`` says about the one subject in ``facts`` as of a local day.
 
@@ -53,7 +55,7 @@ def monitor(
         randomised=zero,
     )
     if zero is not None:
-        states = tuple(ladders)
+        states = tuple(climb(ladder, context) for ladder in ladders)
         context = enrolled_context(protocol, facts, as_of=as_of, zone=zone, ladders=states)
         found = _watched(found, zero, context, states)
     return msgspec.structs.replace(found, fingerprint=_fingerprint(found))
