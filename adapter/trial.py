@@ -41,6 +41,10 @@ class Workspace(NamedTuple):
         return self.root / "screening"
 
     @property
+    def monitoring(self) -> Path:
+        return self.root / "monitoring"
+
+    @property
     def writeback(self) -> Path:
         return self.root / "writeback"
 

@@ -13,8 +13,8 @@ import typer
 from rich.console import Console
 from rich.progress import Progress as Bar
 
-from adapter import assurance, pipeline
-from adapter.cli import explain_view, render_view, show
+from adapter import assurance, monitoring, pipeline
+from adapter.cli import explain_view, monitor_view, render_view, show
 from adapter.cli.render_view import Form
 from adapter.errors import ConfigError
 from adapter.model import wire
@@ -152,6 +152,23 @@ def render(
 
 
 @app.command()
+def monitor(
+    workspace: WorkspaceOption = Path("workspace"),
+    protocol: ProtocolOption = None,
+    site: SiteOption = "demo",
+    as_of: AsOfOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Follow everyone on the study, from the last screening's facts: outcomes, exits, safety, what is due."""
+    trial = pipeline.open_trial(protocol, site)
+    report = monitoring.monitor(trial, Workspace(workspace), as_of=_day(as_of), progress=progress.print)
+    if as_json:
+        print(wire.encode(report.results).decode())  # noqa: T201
+        return
+    monitor_view.monitored(console, trial, report)
+
+
+@app.command()
 def check(
     protocol: ProtocolOption = None,
     cases: Annotated[Path | None, typer.Option(help="A cases file; the protocol's own unless given.")] = None,
@@ -183,11 +200,14 @@ def writeback(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, write nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write ResearchSubject, Flag and Provenance. A status set by a person is never overwritten."""
+    """Write ResearchSubject, Flag and Provenance. A status set by a person is never overwritten.
+
+    After adapter monitor also Flags about people on the study, whose status stays a person's.
+    """
     trial = pipeline.open_trial(protocol, site)
     with _bar("writing") as told:
         report = asyncio.run(
-            pipeline.write_back(
+            monitoring.write_back(
                 trial,
                 Workspace(workspace),
                 base_url or trial.site.base_url,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 
-MONO, COMBO = "Tacrolimus monotherapy", "Tacrolimus + prednisone"
+MONO, COMBO = "Tacrolimus monotherapy", "Tacrolimus with prednisone"
 VISITS = (14, 28, 56, 84, 112, 168, 252, 336)
 FIRST_RANDOMISATION = date(2018, 2, 5)
 
@@ -222,13 +222,13 @@ COURSES = (
     ),
     Course(
         "mono-liver-hold",
-        "ALT 85, 82 on protection, held on day 44, 55 on day 58, resumed on day 60",
+        "ALT 85, 82 on protection, held on day 44, 55 on day 56, resumed on day 60",
         MONO,
         COMPLETE,
         doses=((0, "4"), (44, "0"), (60, "4")),
-        alt={30: "85", 44: "82", 58: "55"},
+        alt={30: "85", 44: "82", 56: "55"},
         events=((30, "药物性肝损伤", False),),
-        flags=("X9 L1 on day 30", "X9 L2 on day 44", "X9 L3 on day 58"),
+        flags=("X9 L1 on day 30", "X9 L2 on day 44", "X9 L3 on day 56"),
     ),
     Course(
         "combo-liver-watch",

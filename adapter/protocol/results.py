@@ -14,8 +14,6 @@ from itertools import combinations
 from math import sqrt
 from typing import Literal
 
-from scipy.stats import binomtest
-
 from adapter.model.decision import CriterionResult, Verdict
 from adapter.model.kleene import Truth, any_of
 from adapter.model.monitoring import Monitoring
@@ -159,6 +157,8 @@ def newcombe(met: int, of: int, met_against: int, of_against: int) -> Interval:
 
 
 def _limits(met: int, of: int, method: Literal["exact", "wilson"]) -> tuple[float, float]:
+    from scipy.stats import binomtest  # slow to import, and only this line needs it
+
     limits = binomtest(met, of).proportion_ci(confidence_level=0.95, method=method)
     return float(limits.low), float(limits.high)
 

@@ -62,6 +62,18 @@ class WriteReport(msgspec.Struct, frozen=True):
         return None
 
 
+def joined(one: WriteReport, other: WriteReport) -> WriteReport:
+    """Two runs against one server as one report, rows by subject."""
+    return WriteReport(
+        Counter(one.outcomes) + Counter(other.outcomes),
+        tuple(sorted((*one.rows, *other.rows), key=lambda row: row["subject"])),
+        one.resources_written + other.resources_written,
+        one.study or other.study,
+        tuple(sorted({*one.duplicates, *other.duplicates})),
+        one.dry_run,
+    )
+
+
 async def write_back(
     base_url: str,
     decisions: Iterable[Decision],

@@ -386,7 +386,7 @@ def test_enrolled_courses(hospital: Hospital) -> None:
     courses = [each for each in planted(hospital) if each["enrolled"]]
     arms = Counter(each["enrolled"]["arm"] for each in courses)
     assert len(courses) >= 20
-    assert abs(arms["Tacrolimus monotherapy"] - arms["Tacrolimus + prednisone"]) <= 1
+    assert abs(arms["Tacrolimus monotherapy"] - arms["Tacrolimus with prednisone"]) <= 1
     assert {each["enrolled"]["week48_response"] for each in courses} == {"CR", "PR", "NONE", None}
     assert {each["enrolled"]["exit"] for each in courses} == {None, "X1", "X2", "X5", "X8", "X11"}
     for each in courses:

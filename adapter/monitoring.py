@@ -1,0 +1,165 @@
+"""Following the people on the study: what the protocol says of each as of a day, by arm, and whom to tell.
+
+Reads the facts that a screening left, so no record is fetched or mapped twice. Leaves its rows under
+``monitoring/``, whole or not at all; the same facts and day leave the same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from datetime import date, datetime
+
+import httpx
+import msgspec
+
+from adapter import pipeline, protocol
+from adapter.errors import ConfigError
+from adapter.model import wire
+from adapter.model.monitoring import Monitoring
+from adapter.model.results import ResultsTable
+from adapter.pipeline import Count, Progress, Screening
+from adapter.protocol.ladder_load import load_ladders
+from adapter.protocol.results import results
+from adapter.trial import Trial, Workspace, token_for
+from adapter.writeback import send
+from adapter.writeback.monitoring_flag import ProtocolLine
+from adapter.writeback.research_study import StudyReference
+from adapter.writeback.send import WriteReport
+
+_ROWS, _RESULTS = "monitoring.ndjson", "results.json"
+
+
+class MonitoringReport(msgspec.Struct, frozen=True):
+    """Everyone on the study as of a day, and the outcomes by arm."""
+
+    rows: tuple[Monitoring, ...]
+    results: ResultsTable
+
+
+def monitor(
+    trial: Trial, workspace: Workspace, *, as_of: date, progress: Progress = lambda _: None
+) -> MonitoringReport:
+    """Evaluate everyone on the study by ``as_of``; raises :class:`ConfigError` without a screening."""
+    screening = pipeline.read_screening(workspace)
+    if screening.protocol != trial.protocol.id:
+        raise ConfigError(
+            f"the screening here is of {screening.protocol}, not of {trial.protocol.id}",
+            where=str(workspace.screening),
+            fix="run adapter screen with this protocol first",
+        )
+    enrolled = pipeline.enrolment_days(screening.facts, trial.protocol.id, as_of)
+    progress(f"evaluating {len(enrolled)} people on the study")
+    ladders = load_ladders(trial.folder, trial.vocabulary, trial.protocol)
+    rows = tuple(
+        protocol.monitor(trial.protocol, own, as_of=as_of, zone=trial.site.zone, ladders=ladders)
+        for subject, own in screening.facts.by_subject().items()
+        if subject in enrolled
+    )
+    arms = tuple(arm.code for arm in trial.protocol.study.arms)
+    report = MonitoringReport(rows, results(rows, arms=arms))
+    _keep(report, workspace)
+    return report
+
+
+def read_monitoring(workspace: Workspace) -> MonitoringReport | None:
+    """What :func:`monitor` left, or None if it has not run."""
+    folder = workspace.monitoring
+    if not folder.exists():
+        return None
+    try:
+        rows = tuple(wire.read_rows(folder / _ROWS, Monitoring))
+        return MonitoringReport(rows, wire.decode((folder / _RESULTS).read_bytes(), ResultsTable))
+    except (FileNotFoundError, msgspec.MsgspecError) as fault:
+        raise ConfigError(
+            "the monitoring here cannot be read", where=str(folder), fix="run adapter monitor again"
+        ) from fault
+
+
+async def write_back(
+    trial: Trial,
+    workspace: Workspace,
+    base_url: str,
+    *,
+    now: datetime,
+    dry_run: bool = False,
+    progress: Count = lambda done, of: None,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> WriteReport:
+    """The decisions of the screening and, if there is a monitoring, Flags about the people on the study.
+
+    One report of both; nobody is in both, because the screening leaves out who is on the study.
+    """
+    told = await pipeline.write_back(
+        trial, workspace, base_url, now=now, dry_run=dry_run, progress=progress, transport=transport
+    )
+    followed = read_monitoring(workspace)
+    if followed is None or not followed.rows:
+        return told
+    flagged = await _write_flags(
+        trial, workspace, followed, base_url, now=now, dry_run=dry_run, progress=progress, transport=transport
+    )
+    return send.joined(told, flagged)
+
+
+async def _write_flags(
+    trial: Trial,
+    workspace: Workspace,
+    followed: MonitoringReport,
+    base_url: str,
+    *,
+    now: datetime,
+    dry_run: bool,
+    progress: Count,
+    transport: httpx.AsyncBaseTransport | None,
+) -> WriteReport:
+    screening = pipeline.read_screening(workspace)
+    secret = token_for(trial, base_url) if transport is None else None
+    return await send.write_flags(
+        base_url,
+        followed.rows,
+        protocol_lines(trial),
+        study=StudyReference(trial.protocol.id, trial.protocol.title),
+        ledger_path=workspace.writeback / "ledger.sqlite",
+        now=now,
+        recorded=_statuses(screening, trial.protocol.id),
+        token=(lambda: secret.decode("ascii")) if secret else None,
+        dry_run=dry_run,
+        progress=progress,
+        aliases={old: one.id for one in screening.facts.subjects for old in one.merged},
+        transport=transport,
+    )
+
+
+def protocol_lines(trial: Trial) -> dict[str, ProtocolLine]:
+    """Words, place and severity of every rule that may raise a Flag; an exit that names none is high."""
+    plan = trial.protocol.plan
+    lines = {rule.id: ProtocolLine(rule.text, rule.source, rule.severity or "medium") for rule in plan.safety}
+    return lines | {
+        rule.id: ProtocolLine(rule.text, rule.source, rule.severity or "high") for rule in plan.exits
+    }
+
+
+def _statuses(screening: Screening, study: str) -> dict[str, str]:
+    """The status of the latest ResearchSubject of this study in the landed data, by subject."""
+    latest: dict[str, tuple[object, str]] = {}
+    for event in screening.facts.events:
+        if (
+            event.concept == "research_subject"
+            and not event.excluded
+            and study in event.attribute("study_identifier").split()
+            and event.start is not None
+        ):
+            found = (event.start.first, event.status)
+            latest[event.subject] = max(found, latest.get(event.subject, found), key=str)
+    return {subject: status for subject, (_, status) in latest.items()}
+
+
+def _keep(report: MonitoringReport, workspace: Workspace) -> None:
+    draft = workspace.monitoring.with_name(f".monitoring.partial-{os.getpid()}")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    wire.write_rows(draft / _ROWS, report.rows)
+    (draft / _RESULTS).write_bytes(wire.encode(report.results))
+    shutil.rmtree(workspace.monitoring, ignore_errors=True)
+    draft.rename(workspace.monitoring)

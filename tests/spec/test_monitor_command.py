@@ -1,0 +1,115 @@
+"""``adapter monitor`` and what ``adapter writeback`` makes of it, on the synthetic hospital."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from adapter import monitoring, pipeline
+from adapter.cli.app import app
+from adapter.demo import hospital
+from adapter.errors import ConfigError
+from adapter.pipeline import Trial, Workspace
+from adapter.web.app import create_app
+from adapter.writeback.send import WriteReport
+
+AS_OF = date(2019, 6, 3)
+NOW = datetime(2019, 6, 3, 9, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trial, Workspace, list[dict[str, Any]]]:
+    root: Path = tmp_path_factory.mktemp("followed")
+    made = hospital.generate(root / "hospital" / "fhir", patients=92)
+    workspace, trial = Workspace(root / "work"), pipeline.open_trial()
+    pipeline.land(made.folder, workspace, now=NOW)
+    pipeline.screen(trial, workspace, as_of=AS_OF)
+    monitoring.monitor(trial, workspace, as_of=AS_OF)
+    truths = map(json.loads, made.truth.read_text(encoding="utf-8").splitlines())
+    return trial, workspace, [truth for truth in truths if truth.get("enrolled")]
+
+
+def test_everyone_on_the_study_and_nobody_else_is_followed(
+    followed: tuple[Trial, Workspace, list[dict[str, Any]]],
+) -> None:
+    _, workspace, truths = followed
+    report = monitoring.read_monitoring(workspace)
+    assert report is not None
+    assert [row.subject for row in report.rows] == sorted(truth["patient"] for truth in truths)
+
+
+def test_the_same_day_leaves_the_same_bytes_and_no_draft(
+    followed: tuple[Trial, Workspace, list[dict[str, Any]]],
+) -> None:
+    trial, workspace, _ = followed
+    before = _written(workspace)
+    report = monitoring.monitor(trial, workspace, as_of=AS_OF)
+    assert _written(workspace) == before
+    assert set(before) == {"monitoring.ndjson", "results.json"}
+    assert not list(workspace.root.glob(".monitoring*"))
+    assert monitoring.read_monitoring(workspace) == report
+
+
+def _written(workspace: Workspace) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(workspace.monitoring.iterdir())}
+
+
+def test_on_the_first_day_one_person_is_followed(
+    followed: tuple[Trial, Workspace, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    trial, workspace, truths = followed
+    first = min(truth["enrolled"]["randomised"] for truth in truths)
+    apart = Workspace(tmp_path)
+    shutil.copytree(workspace.screening, apart.screening)
+    report = monitoring.monitor(trial, apart, as_of=date.fromisoformat(first))
+    assert [row.randomised.isoformat() for row in report.rows if row.randomised] == [first]
+
+
+def test_without_a_screening_it_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no screening here"):
+        monitoring.monitor(pipeline.open_trial(), Workspace(tmp_path), as_of=AS_OF)
+
+
+def test_the_command_prints_the_table_and_names_people_by_id_only(
+    followed: tuple[Trial, Workspace, list[dict[str, Any]]],
+) -> None:
+    _, workspace, truths = followed
+    words = ["monitor", "--workspace", str(workspace.root), "--as-of", AS_OF.isoformat()]
+    shown = CliRunner().invoke(app, words, env={"COLUMNS": "200"})
+    assert shown.exit_code == 0, shown.output
+    assert "5 of 8  62.50  24.49 to 91.48" in shown.output  # complete remission, each arm
+    assert "CANARY" not in shown.output
+    table = json.loads((workspace.monitoring / "results.json").read_bytes())
+    outcomes = {one["id"]: one for one in table["outcomes"]}
+    complete = {t["patient"] for t in truths if t["enrolled"]["week48_response"] == "CR"}
+    assert {one["subject"] for one in outcomes["O1"]["subjects"] if one["standing"] == "met"} == complete
+
+
+def test_write_back_flags_and_moves_nobody_on_the_study(
+    followed: tuple[Trial, Workspace, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    trial, workspace, truths = followed
+    enrolled = {truth["patient"] for truth in truths}
+    transport = httpx.ASGITransport(create_app(tmp_path / "fhir.sqlite"))
+
+    def write() -> WriteReport:
+        return asyncio.run(
+            monitoring.write_back(trial, workspace, "http://127.0.0.1/fhir", now=NOW, transport=transport)
+        )
+
+    first = write()
+    rows = {row["subject"]: row for row in first.rows if row["subject"] in enrolled}
+    assert set(rows) == enrolled
+    assert not any("ResearchSubject" in row["writes"] for row in rows.values())
+    assert all(row["before"] == row["after"] for row in rows.values())
+    assert sum(first.outcomes.values()) == len(first.rows)
+    again = write()
+    assert again.resources_written == 0
