@@ -23,6 +23,7 @@ from adapter.exports import sdtm
 from adapter.exports.package import ExportReport
 from adapter.exports.pseudonym import SubjectNumbers
 from adapter.exports.study import Criterion, load_study
+from adapter.exports.trial_design import summary_of
 from adapter.mappers.terminology.vocabulary import candidate_query
 from adapter.model import wire
 from adapter.model.coverage import Coverage
@@ -229,12 +230,18 @@ def export_sdtm(trial: Trial, workspace: Workspace, *, key: bytes) -> ExportRepo
     screening = read_screening(workspace)
     log = workspace.root / "enrolment-log.json"
     numbers = SubjectNumbers.load(log)
+    study = load_study(trial.folder / "sdtm.yaml")
     study = msgspec.structs.replace(
-        load_study(trial.folder / "sdtm.yaml"),
+        study,
         site_id=trial.site.site_id.upper(),
         country=trial.site.country,
         laboratories=trial.site.laboratories,
         criteria=tuple(_reported(trial.protocol)),
+        protocol_version=trial.protocol.version,
+        parameters=(
+            *study.parameters,
+            *summary_of(trial.protocol.title, trial.protocol.study.enrolment),
+        ),
         numbers=numbers,
         versions=screening.versions,
     )

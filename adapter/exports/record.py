@@ -18,6 +18,7 @@ from adapter.exports.codelists import Units
 from adapter.exports.dataset import Cell
 from adapter.exports.pseudonym import Pseudonymiser
 from adapter.exports.study import StudyConfig
+from adapter.exports.trial_design import DESIGN_KINDS, Design
 from adapter.model.dates import PartialDate
 from adapter.model.facts import Event, Finding, Intervention
 
@@ -78,7 +79,7 @@ class Unmet(msgspec.Struct, frozen=True):
     on: str
 
 
-Fact: TypeAlias = Finding | Event | Intervention | Exposure | Unmet | Person
+Fact: TypeAlias = Finding | Event | Intervention | Exposure | Unmet | Person | Design
 Term: TypeAlias = Mapping[str, str]
 
 
@@ -100,7 +101,10 @@ class Record(msgspec.Struct, frozen=True):
     values: dict[str, Cell] = {}
 
 
-_ROW_KINDS = ("subjects", "findings", "events", "interventions", "exposures", "criteria")
+NOBODY = Person(usubjid="", subjid="")
+"""Whom rows of the trial design are about."""
+
+_ROW_KINDS = ("subjects", "findings", "events", "interventions", "exposures", "criteria", *DESIGN_KINDS)
 _ANYWHERE = {
     *("person.usubjid", "person.subjid", "person.age", "person.consented", "person.death"),
     *("person.arm_code", "person.arm_name", "person.first_dose", "person.last_dose"),
@@ -113,6 +117,11 @@ _COPYABLE = {
     "interventions": {"start", "end", "kind"},
     "exposures": {"start", "end"},
     "criteria": {"id", "text", "category", "result", "on"},
+    "arm elements": {"arm_code", "arm_name", "order", "code", "name", "epoch", "branch", "transition"},
+    "elements": {"code", "name", "start", "end", "duration"},
+    "planned visits": {"number", "name", "day", "start_rule", "end_rule"},
+    "planned criteria": {"id", "text", "category", "version"},
+    "parameters": {"parameter", "number", "value", "code", "terminology", "version"},
 }
 _MAPPABLE = {
     "findings": {"answer", "interpretation", "specimen", "method", "absent_reason"},

@@ -20,13 +20,14 @@ from adapter.exports.consent import standing
 from adapter.exports.dataset import Dataset, Row, check, sorted_rows
 from adapter.exports.package import ExportReport, write_package
 from adapter.exports.pseudonym import Pseudonymiser
-from adapter.exports.record import Record
+from adapter.exports.record import NOBODY, Record
 from adapter.exports.results import has_result
 from adapter.exports.rows import Recipe, fill, finish, recipe
 from adapter.exports.selection import select
 from adapter.exports.spec import DatasetSpec, Specs, load_specs
 from adapter.exports.study import StudyConfig
 from adapter.exports.subjects import Participant, participant
+from adapter.exports.trial_design import DESIGN_KINDS, DesignKind, design_rows
 from adapter.model.decision import Decision
 from adapter.model.facts import Facts, Finding
 
@@ -94,7 +95,9 @@ def build_sdtm(
     for spec in specs.datasets:
         made = recipe(spec)
         rows: list[Row] = []
-        for one in people:
+        if spec.rows in DESIGN_KINDS:
+            rows = finish(made, _design_records(spec.rows, made, study, specs, pseudonyms))
+        for one in people if spec.rows not in DESIGN_KINDS else ():
             records = _records(spec, made, one, study, specs, pseudonyms, withheld)
             rows += finish(made, records)
         datasets.append(_dataset(spec, rows, specs))
@@ -169,6 +172,16 @@ def _records(
             continue
         records.append(record)
     return records
+
+
+def _design_records(
+    kind: DesignKind, made: Recipe, study: StudyConfig, specs: Specs, pseudonyms: Pseudonymiser
+) -> list[Record]:
+    """One record per row that the protocol itself plans."""
+    return [
+        fill(made, Record(NOBODY, fact, {}, study, specs.units, pseudonyms, "", f"{number:04}", {}))
+        for number, fact in enumerate(design_rows(kind, study))
+    ]
 
 
 def _dataset(spec: DatasetSpec, rows: list[Row], specs: Specs) -> Dataset:

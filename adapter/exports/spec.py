@@ -24,8 +24,9 @@ from adapter.exports.dataset import Column, Kind
 from adapter.exports.derive import GROUP_METHODS, ROW_METHODS
 from adapter.exports.located import Located, read_located
 from adapter.exports.record import COPYABLE, MAPPABLE
+from adapter.exports.trial_design import DesignKind
 
-RowKind = Literal["subjects", "findings", "events", "interventions", "exposures", "criteria"]
+RowKind = Literal["subjects", "findings", "events", "interventions", "exposures", "criteria"] | DesignKind
 Treatment = Literal["as it is", "original only", "not done"]
 Origin = Literal["Assigned", "Collected", "Derived", "Protocol"]
 

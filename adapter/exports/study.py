@@ -36,6 +36,33 @@ class Visit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     last: int
 
 
+class Element(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A planned element (TE) and its place in the arms (TA); ``arms`` empty means in every arm.
+
+    ``duration`` is ISO 8601; ``branch`` says what leads to an arm after it, with ``{arm}`` for its name.
+    """
+
+    code: str
+    name: str
+    epoch: str
+    start: str
+    end: str = ""
+    duration: str = ""
+    arms: tuple[str, ...] = ()
+    branch: str = ""
+    transition: str = ""
+
+
+class Parameter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A value of a trial summary parameter (TS), with its code where a terminology has one."""
+
+    parameter: str
+    value: str
+    code: str = ""
+    terminology: str = ""
+    version: str = ""
+
+
 class Criterion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A criterion as IE and TI report it; ``text`` of at most 200 characters."""
 
@@ -64,6 +91,9 @@ class StudyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     site_id: str = ""
     country: str = "CHN"
     criteria: tuple[Criterion, ...] = ()
+    protocol_version: str = ""
+    elements: tuple[Element, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
     laboratories: dict[str, str] = {}
     numbers: SubjectNumbers = SubjectNumbers()
     versions: dict[str, str] = {}
@@ -98,5 +128,13 @@ def load_study(path: Path) -> StudyConfig:
                 f"visit {visit.number} has no window around its target day",
                 where=content.where("visits", index),
                 fix="first <= target <= last, and study days have no day 0",
+            )
+    codes = {arm.code for arm in study.arms}
+    for index, element in enumerate(study.elements):
+        if unknown := set(element.arms) - codes:
+            raise MappingError(
+                f"element {element.code} is in no arm {', '.join(sorted(unknown))}",
+                where=content.where("elements", index),
+                fix=f"one of {', '.join(sorted(codes))}",
             )
     return study

@@ -34,6 +34,7 @@ OTHER_LANGUAGES = (
     "adapter/exports/results.py",  # SDTM controlled terms: answers, range indicators
     "adapter/exports/spec.py",  # endings of SDTM variable names
     "adapter/exports/study.py",  # SDTM IECAT
+    "adapter/exports/trial_design.py",  # SDTM TSPARMCD
     "adapter/exports/xpt.py",  # SAS transport records and months
     "adapter/mappers/medications/timing.py",  # FHIR event-timing codes and timing abbreviations
 )

@@ -197,6 +197,12 @@ def test_every_format_holds_the_same_rows(tmp_path: Path) -> None:
         "MH": 2,
         "PC": 1,
         "VS": 2,
+        # the plan: 2 arms of 2 elements, 3 elements, 4 criteria, 12 parameters and NARMS, 7 visits
+        "TA": 4,
+        "TE": 3,
+        "TI": 4,
+        "TS": 13,
+        "TV": 7,
     }
     for name in report.rows:
         wanted = dataset(built, name)
@@ -352,7 +358,11 @@ def test_a_value_outside_an_extensible_list_is_shown_in_the_manifest(tmp_path: P
         )
     )
     report = export(tmp_path / "out", case)
-    assert report.extensions == {"LB.LBORRESU": ("kU/L",)}
+    assert report.extensions == {
+        "LB.LBORRESU": ("kU/L",),
+        "TS.TSVCDREF": ("ClinicalTrials.gov", "ISO 8601"),
+    }
     assert msgspec.json.decode((tmp_path / "out/manifest.json").read_bytes())["codelistExtensions"] == {
-        "LB.LBORRESU": ["kU/L"]
+        "LB.LBORRESU": ["kU/L"],
+        "TS.TSVCDREF": ["ClinicalTrials.gov", "ISO 8601"],
     }

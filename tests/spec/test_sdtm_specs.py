@@ -35,8 +35,9 @@ def terminology() -> dict[str, Any]:
     return content
 
 
-def test_the_nine_datasets_are_there() -> None:
-    assert set(BY_NAME) == {"CM", "DM", "EX", "IE", "IS", "LB", "MH", "PC", "VS"}
+def test_the_datasets_are_there() -> None:
+    trial_design = {"TA", "TE", "TI", "TS", "TV"}
+    assert set(BY_NAME) == {"CM", "DM", "EX", "IE", "IS", "LB", "MH", "PC", "VS"} | trial_design
 
 
 @needs_cdisc
