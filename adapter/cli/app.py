@@ -145,7 +145,7 @@ def render(
         Path | None, typer.Option("--out", help="Folder to write to; printed unless given.")
     ] = None,
 ) -> None:
-    """Show a protocol as a page for review, with every rule in words and its worked cases."""
+    """Show a protocol as a page to review, as FHIR resources, or the JSON Schema that editors check it by."""
     trial = pipeline.open_trial(protocol, "")
     for name, text in render_view.rendered(trial, form, lang).items():
         print(render_view.write(text, out, name), end="" if out is None else "\n")  # noqa: T201

@@ -11,11 +11,12 @@ from adapter import config
 from adapter.cli.explain_view import voice_of
 from adapter.pipeline import Trial
 from adapter.protocol.case_file import load_cases
+from adapter.protocol.render.fhir import render_fhir
 from adapter.protocol.render.page import render_page
 from adapter.protocol.render.schema import json_schema
 from adapter.protocol.render.voice import Language
 
-Form = Literal["page", "json-schema"]
+Form = Literal["page", "json-schema", "fhir"]
 
 
 def rendered(trial: Trial, form: Form, language: Language) -> dict[str, str]:
@@ -25,6 +26,10 @@ def rendered(trial: Trial, form: Form, language: Language) -> dict[str, str]:
             return {page_name(trial.protocol.id, language): page(trial, language)}
         case "json-schema":
             return {"protocol.schema.json": as_json(json_schema())}
+        case "fhir":
+            questions = questions_of(trial.protocol.questionnaire, language)
+            found = render_fhir(trial.protocol, voice_of(trial, language), questions)
+            return {name: as_json(resource) for name, resource in found.items()}
 
 
 def as_json(tree: Any) -> str:
