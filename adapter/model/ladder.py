@@ -10,9 +10,10 @@ from fractions import Fraction
 from typing import Literal
 
 from adapter.model.nodes import Node
-from adapter.model.rules import Bound, DrugSelector, Selection
+from adapter.model.rules import Bound, Condition, DrugSelector, Selection
 
-MeasureKind = Literal["fall", "rise", "highest_multiple", "level"]
+MeasureKind = Literal["fall", "rise", "multiple", "level"]
+Worst = Literal["highest", "lowest"]
 Timing = Literal["review", "any"]
 DoseChange = Literal["factor", "hold", "stop"]
 Late = Literal["decides", "waits"]
@@ -31,8 +32,9 @@ class Measure(Node, frozen=True, kw_only=True):
     """The number a ladder watches, worked out for each day that has a reading.
 
     ``fall`` and ``rise``: the change against the first baseline that has a reading, in percent of it, within
-    one series (the ``series`` listed, in that order, then reported ones). ``highest_multiple``: the highest
-    multiple of the laboratory's own ``limit`` over all concepts. ``level``: the reading itself.
+    one series (the ``series`` listed, in that order, then reported ones). ``multiple``: the multiple of
+    the laboratory's own ``limit``. ``level``: the reading itself. Of several values of one day the ``worst``
+    one is the day's.
     """
 
     name: str
@@ -41,11 +43,12 @@ class Measure(Node, frozen=True, kw_only=True):
     baselines: tuple[Baseline, ...] = ()
     series: tuple[str, ...] = ()
     limit: Literal["upper_limit", "lower_limit"] = "upper_limit"
+    worst: Worst = "highest"
 
     @property
     def unit(self) -> str:
         """What bounds on the measure are written in; "" for the unit of the concept."""
-        return {"fall": "%", "rise": "%", "highest_multiple": "x", "level": ""}[self.kind]
+        return {"fall": "%", "rise": "%", "multiple": "x", "level": ""}[self.kind]
 
 
 class DayName(Node, frozen=True, kw_only=True):
@@ -96,13 +99,15 @@ class Since(Node, frozen=True, kw_only=True):
 class Trigger(Node, frozen=True, kw_only=True):
     """What has to hold of a day's measure. ``risen``: of a concept that entered the state, and higher now.
 
-    ``again_within``: an earlier day in the same state, at most so many days before, held the bounds too.
+    ``again_within``: an earlier day in the same state, at least ``again_after`` and at most so many days
+    before, held the bounds too.
     """
 
     bounds: tuple[Bound, ...]
     risen: bool = False
     since: Since | None = None
     again_within: int | None = None
+    again_after: int = 1
     timing: Timing = "any"
 
 
@@ -181,14 +186,18 @@ class OtherLadder(Node, frozen=True, kw_only=True):
 
 
 class Ladder(Node, frozen=True, kw_only=True):
-    """``criterion`` is the exit that the terminal state means; ``turnaround`` how many days a result may
-    take before it is called late."""
+    """A whole ladder; its first state is where everyone starts.
+
+    ``criterion`` is the exit that the terminal state means, ``when`` says for whom the ladder is, and
+    ``turnaround`` how many days a result may take before it is called late.
+    """
 
     id: str
     text: str
     text_zh: str = ""
     source: str = ""
     criterion: str = ""
+    when: Condition | None = None
     measure: Measure
     alerts: tuple[Alert, ...] = ()
     companion: Companion | None = None

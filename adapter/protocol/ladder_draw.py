@@ -65,7 +65,8 @@ def worded(way: Transition) -> str:
     if trigger.since is not None:
         parts.append(f"and at least {trigger.since.days} days after {trigger.since.day.replace('_', ' ')}")
     if trigger.again_within is not None:
-        parts.append(f"and seen before within {trigger.again_within} days")
+        apart = f"{trigger.again_after} to {trigger.again_within}"
+        parts.append(f"and so already {apart} days before")
     if trigger.timing == "review":
         parts.append("at the review")
     if way.flags:
@@ -112,6 +113,6 @@ def _phrase(measure: Measure) -> str:
     match measure.kind:
         case "fall" | "rise":
             return f"{measure.kind} of {label} against its baseline"
-        case "highest_multiple":
-            return f"highest multiple of the own {measure.limit.replace('_', ' ')} of {label}"
+        case "multiple":
+            return f"{measure.worst} multiple of the own {measure.limit.replace('_', ' ')} of {label}"
     return f"{label} itself"

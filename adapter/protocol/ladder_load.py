@@ -24,10 +24,12 @@ from adapter.model.ladder import (
 )
 from adapter.model.nodes import Period, descend
 from adapter.model.protocol import Protocol, Vocabulary
+from adapter.model.rules import Selection
 from adapter.protocol import words
 from adapter.protocol.amounts import Scope, read_days, read_plain_amount
+from adapter.protocol.grammar import read_condition
 from adapter.protocol.ladder_states import read_bounds, read_state, read_text, read_texts, read_ways
-from adapter.protocol.ladder_words import MEASURES, PLACES
+from adapter.protocol.ladder_words import MEASURES, PLACES, WORST
 from adapter.protocol.selections import read_selection
 from adapter.protocol.tree import Mistake, Mistakes, Tree, read_tree
 
@@ -69,12 +71,18 @@ def _nearest(what: str, word: str, known: Iterable[str], where: str) -> Mistake:
 
 def _read_file(path: Path, vocabulary: Vocabulary, protocol: Protocol) -> tuple[Ladder, ...]:
     windows = {named.name: named.rule for named in protocol.windows if isinstance(named.rule, Period)}
+    readings = {named.name: named.rule for named in protocol.readings if isinstance(named.rule, Selection)}
     scope = Scope(
         vocabulary,
         Mistakes(),
         anchor_names=tuple(named.name for named in protocol.anchors),
         window_names=tuple(windows),
         windows=windows,
+        reading_names=tuple(readings),
+        readings=readings,
+        criterion_ids=tuple(criterion.id for criterion in protocol.every()),
+        visit_ids=tuple(visit.id for visit in protocol.visits),
+        arms=tuple(arm.code for arm in protocol.study.arms),
     )
     ladders: list[Ladder] = []
     with scope.mistakes.collected():
@@ -108,7 +116,7 @@ def _read_measure(name: str, tree: Tree, scope: Scope) -> Measure:
     chosen = fields[kind]
     selection = read_selection(chosen.fields(PLACES["readings"], required=("finding",)), chosen.where, scope)
     change = kind in ("fall", "rise")
-    for word, wanted in (("against", change), ("series", False), ("of", kind == "highest_multiple")):
+    for word, wanted in (("against", change), ("series", False), ("of", kind == "multiple")):
         if wanted and word not in fields:
             raise tree.mistake(f"missing {word!r}", f"add {word}: beside {kind}:")
         if word in fields and not wanted and not (word == "series" and change):
@@ -119,6 +127,7 @@ def _read_measure(name: str, tree: Tree, scope: Scope) -> Measure:
         selection=selection,
         baselines=tuple(_read_baselines(fields["against"], scope)) if change else (),
         series=read_texts(fields, "series"),
+        worst=fields["worst"].one_of(WORST, "worst value") if "worst" in fields else "highest",
         limit=fields["of"].one_of(words.LIMITS, "limit") if "of" in fields else "upper_limit",
         where=tree.where,
     )
@@ -162,6 +171,7 @@ def _read_ladder(tree: Tree, measures: dict[str, Measure], scope: Scope) -> Ladd
         text_zh=text_zh,
         source=fields["source"].text() if "source" in fields else "",
         criterion=fields["criterion"].text() if "criterion" in fields else "",
+        when=read_condition(fields["when"], scope) if "when" in fields else None,
         measure=measure,
         alerts=tuple(_read_alerts(fields.get("alerts"), ids, measures, scope)),
         companion=_read_companion(fields["beside"], scope) if "beside" in fields else None,
@@ -213,8 +223,13 @@ def _read_dosing(tree: Tree, scope: Scope) -> Dosing:
 
 
 def _read_companion(tree: Tree, scope: Scope) -> Companion:
-    fields = tree.fields(PLACES["beside"], required=("finding",))
-    selection = read_selection(fields, tree.where, scope)
+    fields = tree.fields(PLACES["beside"])
+    if ("reading" in fields) == ("finding" in fields):
+        raise tree.mistake("exactly one of finding: and reading: is needed")
+    if "reading" in fields:
+        selection = scope.readings[fields["reading"].one_of(scope.reading_names, "reading")]
+    else:
+        selection = read_selection(fields, tree.where, scope)
     level = Measure(name="the reading beside it", kind="level", selection=selection)
     return Companion(
         selection=selection,

@@ -10,12 +10,13 @@ from datetime import date
 
 from adapter.model.decision import Evidence
 from adapter.model.kleene import Truth
-from adapter.model.ladder import Ladder, State, Transition
+from adapter.model.ladder import Ladder, Measure, State, Transition
 from adapter.model.monitoring import LadderState, LadderStep
+from adapter.protocol.conditions import outcome_of
 from adapter.protocol.context import Context
 from adapter.protocol.ladder_days import Named, Reviewed, named_day, reviewed
 from adapter.protocol.ladder_dose import Dose, dose_after, dose_before
-from adapter.protocol.ladder_rounds import Round, Value, compare, evidence_for, rounds_of
+from adapter.protocol.ladder_rounds import Round, Value, compare, evidence_for, rounds_of, worst_of
 from adapter.protocol.ladder_trigger import Entry, Fired, pull
 from adapter.protocol.outcome import merge_evidence, unique
 from adapter.protocol.readings import collect, evidence_of, wanted
@@ -30,6 +31,11 @@ def replay(ladder: Ladder, context: Context) -> LadderState:
             flags=("REVIEW", context.subject.excluded),
             settles=("one surviving patient record",),
         )
+    for_whom = outcome_of(ladder.when, context) if ladder.when is not None else None
+    if for_whom is not None and for_whom.truth is not Truth.TRUE:
+        known = for_whom.truth is Truth.FALSE
+        flags = ("NOT_APPLICABLE",) if known else for_whom.flags
+        return LadderState(ladder.id, ladder.start.id, flags=flags, settles=() if known else for_whom.needs)
     return _Climb(ladder, context).run()
 
 
@@ -107,7 +113,7 @@ class _Climb:
                 flags=flags,
                 evidence=merge_evidence(
                     (
-                        _evidence(found, fired.said),
+                        _evidence(found, fired.said, self.ladder.measure),
                         fired.evidence,
                         review.evidence,
                         dose_evidence,
@@ -133,7 +139,7 @@ class _Climb:
         stored = self.state.review is not None
         said, flags, needs = fired.said, fired.flags, fired.needs
         if stored and not review.answers:
-            said = f"{_highest(found).said}, {review.place}: stored, no step"
+            said = f"{worst_of(found.values, self.ladder.measure).said}, {review.place}: stored, no step"
         elif stored and not fired.unknown:
             otherwise = self.state.otherwise
             flags = (*flags, *otherwise.flags)
@@ -146,9 +152,9 @@ class _Climb:
             beside, beside_flags = self._companion(found.day, False)
             self._store(
                 found,
-                said or _highest(found).said,
+                said or worst_of(found.values, self.ladder.measure).said,
                 unique((*flags, *alerts, *beside_flags, *_unused(found))),
-                (_evidence(found, said), beside, shown),
+                (_evidence(found, said, self.ladder.measure), beside, shown),
             )
 
     def _see_nothing_usable(self, found: Round, alerts: tuple[str, ...], shown: tuple[Evidence, ...]) -> None:
@@ -159,7 +165,9 @@ class _Climb:
         self.alerts = unique((*self.alerts, *alerts))
         if flags or alerts:
             said = "no usable reading" if flags else "an alert beside the measure"
-            self._store(found, said, unique((*flags, *alerts)), (_evidence(found, ""), shown))
+            self._store(
+                found, said, unique((*flags, *alerts)), (_evidence(found, "", self.ladder.measure), shown)
+            )
 
     def _store(
         self, found: Round, said: str, flags: tuple[str, ...], evidence: tuple[tuple[Evidence, ...], ...]
@@ -193,10 +201,10 @@ class _Climb:
             found = watched.get(alert.measure.name)
             if found is None or not found.values or (alert.states and self.state.id not in alert.states):
                 continue
-            compared = compare(found.values, False, alert.bounds, alert.measure.unit)
+            compared = compare(found.values, False, alert.bounds, alert.measure)
             if compared.truth is Truth.TRUE:
                 names.append(alert.name)
-                shown += evidence_for(_highest(found), compared.said)
+                shown += evidence_for(worst_of(found.values, alert.measure), compared.said)
         return tuple(names), tuple(shown)
 
     def _companion(self, day: date, wanted_here: bool) -> tuple[tuple[Evidence, ...], tuple[str, ...]]:
@@ -214,7 +222,9 @@ class _Climb:
         values = tuple(
             Value(row, row.value, f"{row.value} {row.unit}") for row in rows if row.value is not None
         )
-        compared = compare(values, False, rule.bounds, "")
+        compared = compare(
+            values, False, rule.bounds, Measure(name="", kind="level", selection=rule.selection)
+        )
         high = bool(rule.bounds) and bool(rule.flag) and compared.truth is Truth.TRUE
         evidence = tuple(
             evidence_of(row, "support", compared=compared.said, why="beside the measure") for row in rows
@@ -268,20 +278,14 @@ class _Climb:
         )
 
 
-def _highest(found: Round) -> Value:
-    return max(
-        found.values, key=lambda value: (value.value.low is not None, value.value.low or 0, value.said)
-    )
-
-
 def _unused(found: Round) -> tuple[str, ...]:
     return unique(why for _, why in found.unusable)
 
 
-def _evidence(found: Round, said: str) -> tuple[Evidence, ...]:
+def _evidence(found: Round, said: str, measure: Measure) -> tuple[Evidence, ...]:
     """Every reading of the day: the one that makes the measure carries the comparison."""
     rows: list[Evidence] = []
-    top = _highest(found) if found.values else None
+    top = worst_of(found.values, measure) if found.values else None
     for value in found.values:
         rows += evidence_for(value, said if value is top else value.said)
     rows += [evidence_of(row, "ignored", why=why) for row, why in found.unusable]

@@ -1,8 +1,7 @@
 """The days on which a ladder's measure was taken, and its value on each.
 
-All usable readings of one local calendar day make one round, and the highest value of the measure decides it:
-of two samples of a day the worse one counts. A day whose readings cannot be relied on is a round without a
-value: it moves nothing, but it is shown.
+All usable readings of one local calendar day make one round, and the worst value of the measure decides it.
+A day whose readings cannot be relied on is a round without a value: it moves nothing, but it is shown.
 """
 
 from __future__ import annotations
@@ -149,7 +148,7 @@ def _values(
     match measure.kind:
         case "fall" | "rise":
             return _changes(measure, rows, references)
-        case "highest_multiple":
+        case "multiple":
             return tuple(_multiple(row, measure) for row in rows)
     return tuple(Value(row, row.value or ANY, f"{row.value} {row.unit}", row.flags) for row in rows)
 
@@ -218,27 +217,40 @@ def highest(values: tuple[Interval, ...]) -> Interval:
     return Interval(low, high, low_closed, high_closed)
 
 
-def compare(values: tuple[Value, ...], missing: bool, bounds: tuple[Bound, ...], unit: str) -> Compared:
-    """The bounds for the highest of the values; ``missing`` says that one more, unknown, belongs to them."""
+def worst(values: tuple[Interval, ...], measure: Measure) -> Interval:
+    """The worst of some numbers: the highest, or the lowest if the measure says so."""
+    if measure.worst == "highest":
+        return highest(values)
+    return highest(tuple(value.scaled(-1) for value in values)).scaled(-1)
+
+
+def worst_of(values: tuple[Value, ...], measure: Measure) -> Value:
+    """The reading that makes the day's value."""
+
+    def height(value: Value) -> tuple[bool, Fraction, str]:
+        edge = value.value.low if measure.worst == "highest" else value.value.high
+        number = edge if edge is not None else Fraction(0)
+        return (edge is not None, number if measure.worst == "highest" else -number, value.said)
+
+    return max(values, key=height)
+
+
+def compare(
+    values: tuple[Value, ...], missing: bool, bounds: tuple[Bound, ...], measure: Measure
+) -> Compared:
+    """The bounds for the worst of the values; ``missing`` says that one more, unknown, belongs to them."""
     everything = tuple(value.value for value in values) + ((ANY,) if missing else ())
-    top = highest(everything)
+    top = worst(everything, measure)
     truths, parts, boundary = [], [], False
-    shown = _shown(values)
+    shown = worst_of(values, measure).said if values else "no usable reading"
     for bound in bounds:
         threshold = bound.amount.value
         truth = top.compare(bound.comparison, threshold)
         truths.append(truth)
-        limit = f"{number_text(threshold)} {bound.amount.unit or unit}".strip()
+        limit = f"{number_text(threshold)} {bound.amount.unit or measure.unit}".strip()
         parts.append(worded(shown, SYMBOLS[bound.comparison], limit, truth))
         boundary |= top.point == threshold
     return Compared(all_of(truths), " and ".join(parts), boundary)
-
-
-def _shown(values: tuple[Value, ...]) -> str:
-    """The text of the reading that makes the highest value."""
-    if not values:
-        return "no usable reading"
-    return max(values, key=lambda value: (value.value.low is not None, value.value.low or 0, value.said)).said
 
 
 def evidence_for(value: Value, compared: str) -> tuple[Evidence, ...]:

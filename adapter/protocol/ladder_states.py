@@ -40,7 +40,7 @@ def read_bounds(fields: Fields, measure: Measure, scope: Scope) -> tuple[Bound, 
         if measure.kind == "level":
             amount = read_amount(tree, measure.selection.concepts, scope)
             if amount.of:
-                raise tree.mistake("a level is compared with an amount", "use highest_multiple: or fall:")
+                raise tree.mistake("a level is compared with an amount", "use multiple: or fall:")
         else:
             amount = read_plain_amount(tree)
             if amount.unit != measure.unit:
@@ -102,13 +102,17 @@ def _read_way(tree: Tree, ids: tuple[str, ...], state: State, measure: Measure, 
     if timing == "review" and state.review is None:
         raise fields["at"].mistake(f"state {state.id} has no review:")
     risen = fields["risen"].yes_or_no() if "risen" in fields else False
-    if risen and measure.kind not in ("highest_multiple", "level"):
-        raise fields["risen"].mistake(f"risen: has no meaning for {measure.kind}:")
+    if risen and (measure.kind not in ("multiple", "level") or measure.worst != "highest"):
+        what = f"{measure.kind}:" if measure.worst == "highest" else "worst: lowest"
+        raise fields["risen"].mistake(f"risen: has no meaning for {what}")
+    if "again_after" in fields and "again_within" not in fields:
+        raise fields["again_after"].mistake("again_after: needs again_within:")
     trigger = Trigger(
         bounds=bounds,
         risen=risen,
         since=_read_since(fields["since"], state) if "since" in fields else None,
         again_within=read_days(fields["again_within"]) if "again_within" in fields else None,
+        again_after=read_days(fields["again_after"]) if "again_after" in fields else 1,
         timing=timing,
         where=tree.where,
     )

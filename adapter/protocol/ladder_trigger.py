@@ -9,7 +9,7 @@ import msgspec
 
 from adapter.model.decision import Evidence
 from adapter.model.kleene import Truth, all_of, any_of
-from adapter.model.ladder import ENTRY, Measure, Transition
+from adapter.model.ladder import ENTRY, Measure, Transition, Trigger
 from adapter.model.quantity import Interval
 from adapter.model.rules import Bound
 from adapter.protocol.judge import compare_intervals
@@ -25,9 +25,11 @@ class Entry(msgspec.Struct, frozen=True):
     round: Round
     bounds: tuple[Bound, ...]
 
-    def concepts(self) -> tuple[str, ...]:
+    def concepts(self, measure: Measure) -> tuple[str, ...]:
         """The concepts whose readings held the bounds on entry, or may have."""
-        return tuple(sorted(name for name in self.round.concepts if _held(self.round, name, self.bounds)))
+        return tuple(
+            sorted(name for name in self.round.concepts if _held(self.round, name, self.bounds, measure))
+        )
 
 
 class Fired(msgspec.Struct, frozen=True):
@@ -59,7 +61,7 @@ def pull(
     days: Mapping[str, Named],
 ) -> Fired:
     """The first way known to hold; none if an earlier one that leads elsewhere may hold as well."""
-    missing = _missing(found, entry, seen)
+    missing = _missing(found, entry, seen, measure)
     tried = [_try(way, found, measure, entry, seen, days, bool(missing)) for way in ways]
     own = unique(flag for value in found.values for flag in value.flags)
     boundary = ("BOUNDARY",) if any(one.boundary for one in tried) else ()
@@ -96,12 +98,12 @@ def _try(
     missing: bool,
 ) -> _Tried:
     trigger = way.trigger
-    compared = compare(found.values, missing, trigger.bounds, measure.unit)
+    compared = compare(found.values, missing, trigger.bounds, measure)
     truths, parts = [compared.truth], [compared.said]
     flags: list[str] = []
     evidence: list[Evidence] = []
     if trigger.risen and entry is not None:
-        truth = _risen(found, entry, trigger.bounds)
+        truth = _risen(found, entry, trigger.bounds, measure)
         truths.append(truth)
         parts.append(f"{_word(truth)}higher than on {entry.day}")
     if trigger.since is not None and entry is not None:
@@ -112,7 +114,7 @@ def _try(
         flags += [begin.flag] if begin.flag else []
         evidence += begin.evidence
     if trigger.again_within is not None:
-        truth = _again(found.day, seen, trigger.bounds, trigger.again_within, measure)
+        truth = _again(found.day, seen, trigger, measure)
         truths.append(truth)
         parts.append(f"{_word(truth)}seen before within {trigger.again_within} days")
     return _Tried(way, all_of(truths), ", ".join(parts), compared.boundary, tuple(flags), tuple(evidence))
@@ -122,16 +124,16 @@ def _word(truth: Truth) -> str:
     return {Truth.TRUE: "", Truth.FALSE: "not ", Truth.UNKNOWN: "perhaps "}[truth]
 
 
-def _risen(found: Round, entry: Entry, bounds: tuple[Bound, ...]) -> Truth:
+def _risen(found: Round, entry: Entry, bounds: tuple[Bound, ...], measure: Measure) -> Truth:
     """Whether a concept that entered the state still holds the bounds and is higher than it was then."""
     return any_of(
         all_of(
             (
-                compare(found.of(name), not found.of(name), bounds, "").truth,
+                compare(found.of(name), not found.of(name), bounds, measure).truth,
                 compare_intervals(_top(found, name), "above", _top(entry.round, name)),
             )
         )
-        for name in entry.concepts()
+        for name in entry.concepts(measure)
     )
 
 
@@ -139,21 +141,19 @@ def _top(found: Round, concept: str) -> Interval:
     return highest(tuple(value.value for value in found.of(concept)))
 
 
-def _again(
-    day: date, seen: tuple[Round, ...], bounds: tuple[Bound, ...], within: int, measure: Measure
-) -> Truth:
+def _again(day: date, seen: tuple[Round, ...], trigger: Trigger, measure: Measure) -> Truth:
     return any_of(
-        compare(earlier.values, False, bounds, measure.unit).truth
+        compare(earlier.values, False, trigger.bounds, measure).truth
         for earlier in seen
-        if earlier.values and 0 < (day - earlier.day).days <= within
+        if earlier.values and trigger.again_after <= (day - earlier.day).days <= (trigger.again_within or 0)
     )
 
 
-def _held(found: Round, concept: str, bounds: tuple[Bound, ...]) -> bool:
-    return compare(found.of(concept), False, bounds, "").truth is not Truth.FALSE
+def _held(found: Round, concept: str, bounds: tuple[Bound, ...], measure: Measure) -> bool:
+    return compare(found.of(concept), False, bounds, measure).truth is not Truth.FALSE
 
 
-def _missing(found: Round, entry: Entry | None, seen: tuple[Round, ...]) -> tuple[str, ...]:
+def _missing(found: Round, entry: Entry | None, seen: tuple[Round, ...], measure: Measure) -> tuple[str, ...]:
     """Concepts that held the entry's bounds when last measured and were not measured on this day.
 
     A panel that leaves out the very enzyme that was high does not say that all are low.
@@ -163,5 +163,5 @@ def _missing(found: Round, entry: Entry | None, seen: tuple[Round, ...]) -> tupl
     last: dict[str, bool] = {}
     for earlier in (entry.round, *seen):
         for name in earlier.concepts:
-            last[name] = _held(earlier, name, entry.bounds)
+            last[name] = _held(earlier, name, entry.bounds, measure)
     return tuple(sorted(name for name, held in last.items() if held and name not in found.concepts))

@@ -8,19 +8,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from adapter.model.ladder import DoseChange, Late, MeasureKind, Timing
+from adapter.model.ladder import DoseChange, Late, MeasureKind, Timing, Worst
 from adapter.protocol.words import COMPARISONS, LIMITS, SELECTORS
 
-MEASURES: tuple[MeasureKind, ...] = ("fall", "rise", "highest_multiple", "level")
+MEASURES: tuple[MeasureKind, ...] = ("fall", "rise", "multiple", "level")
 TIMINGS: tuple[Timing, ...] = ("review", "any")
 DOSE_CHANGES: tuple[DoseChange, ...] = ("hold", "stop")
 LATE: tuple[Late, ...] = ("decides", "waits")
+WORST: tuple[Worst, ...] = ("highest", "lowest")
 SELECTION = ("finding", "within", "from", "to", "method", "not_during")
 
 PLACES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "ladders": ("measures", "ladders"),
-        "measure": (*MEASURES, "against", "series", "of"),
+        "measure": (*MEASURES, "against", "series", "of", "worst"),
         "readings": SELECTION,
         "baseline": (*SELECTION, "take", "near", "flags"),
         "baseline take": ("latest", "earliest", "nearest", "highest", "lowest"),
@@ -29,6 +30,7 @@ PLACES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "criterion",
             "text",
             "source",
+            "when",
             "measure",
             "dose",
             "beside",
@@ -38,7 +40,7 @@ PLACES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "alternatives",
         ),
         "dose": ("drug", "unit", "minimum", "maximum"),
-        "beside": (*SELECTION, "look_back", "missing", *COMPARISONS, "flag"),
+        "beside": ("reading", *SELECTION, "look_back", "missing", *COMPARISONS, "flag"),
         "alert": ("name", "measure", "in", *COMPARISONS),
         "state": (
             "id",
@@ -60,11 +62,12 @@ PLACES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "overdue": ("flag", "late", "late_flag"),
         "late": LATE,
         "otherwise": ("flags", "settles"),
-        "next": ("to", *COMPARISONS, "risen", "since", "again_within", "at", "flags"),
+        "next": ("to", *COMPARISONS, "risen", "since", "again_within", "again_after", "at", "flags"),
         "since": ("day", "at_least"),
         "at": TIMINGS,
         "alternative": ("name", "reading", "next"),
         "limit": LIMITS,
+        "worst": WORST,
         "text": ("en", "zh"),
         "counted from": ("entry",),
         "no limit": ("none",),

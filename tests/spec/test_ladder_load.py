@@ -20,7 +20,7 @@ from tests.spec.protocol_words import protocol, vocabulary
 PLAIN = """\
 measures:
   level: {level: {finding: tacrolimus_trough, from: entry}}
-  liver: {highest_multiple: {finding: [alt, ast], from: entry}, of: upper_limit}
+  liver: {multiple: {finding: [alt, ast], from: entry}, of: upper_limit}
   fall: {fall: {finding: egfr, from: entry}, against: {finding: egfr, to: entry}}
 ladders:
   - id: T
