@@ -23,7 +23,7 @@ def monitored(console: Console, trial: Trial, report: MonitoringReport) -> None:
     outcomes(console, trial, report.results)
     texts = {rule.id: rule.text for rule in trial.protocol.plan.walk()}
     _people(console, "Safety", texts, ((row, row.safety) for row in report.rows))
-    _people(console, "Exits proposed, a person decides", texts, ((row, row.exits) for row in report.rows))
+    _people(console, "Exit criteria met; a person decides", texts, ((row, row.exits) for row in report.rows))
     _people(console, "Deviations", texts, ((row, row.deviations) for row in report.rows))
     _ladders(console, report.rows)
     _due(console, report.rows)

@@ -22,7 +22,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from adapter import pipeline
+from adapter import monitoring, pipeline
 from adapter.cli.app import app
 from adapter.demo.hospital import PLANTED, generate
 from adapter.pipeline import Workspace
@@ -119,11 +119,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         "fetch": ran(["fetch", "--folder", str(made.folder), "-w", folder]),
         "screen": ran(["screen", "-w", folder, "--as-of", AS_OF.isoformat()]),
         "screen --json": ran(["screen", "-w", folder, "--as-of", AS_OF.isoformat(), "--json"]),
+        "monitor": ran(["monitor", "-w", folder, "--as-of", AS_OF.isoformat()]),
     }
     transport = Overheard(workspace.root / "fhir.sqlite")
     trial = pipeline.open_trial()
     report = asyncio.run(
-        pipeline.write_back(trial, workspace, "http://127.0.0.1/fhir", now=NOW, transport=transport)
+        monitoring.write_back(trial, workspace, "http://127.0.0.1/fhir", now=NOW, transport=transport)
     )
     assert report.fault() is None
     with pytest.MonkeyPatch.context() as patch:
@@ -163,7 +164,7 @@ def test_only_landed_lines_name_anybody(run: Run) -> None:
     allowed = {f"landing/{path.name}" for path in run.workspace.landing.glob("*.ndjson")}
     assert found <= allowed
     names = {path.relative_to(run.workspace.root).parts[0] for path in files(run.workspace.root)}
-    assert {"landing", "screening", "writeback", "exports", "fhir.sqlite"} <= names
+    assert {"landing", "screening", "monitoring", "writeback", "exports", "fhir.sqlite"} <= names
 
 
 def test_names_of_files_name_nobody(run: Run) -> None:
@@ -177,6 +178,12 @@ def test_what_is_printed_names_nobody(run: Run, command: str) -> None:
     assert run.printed[command].strip()
     assert "CANARY" not in run.printed[command]
     assert PATIENT_ID.findall(run.printed[command].encode()) == []
+
+
+def test_who_is_followed_is_named_by_id_alone(run: Run) -> None:
+    """The team has to know whom to look at: monitoring prints FHIR ids, and nothing else about anybody."""
+    assert "CANARY" not in run.printed["monitor"]
+    assert PATIENT_ID.findall(run.printed["monitor"].encode())
 
 
 def test_the_log_names_nobody(run: Run) -> None:
