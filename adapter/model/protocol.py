@@ -15,7 +15,7 @@ import msgspec
 
 from adapter.model.course import ResponseWord
 from adapter.model.decision import Kind, Verdict
-from adapter.model.nodes import Node, Period
+from adapter.model.nodes import Moment, Node, Period
 from adapter.model.rules import AnchorRule, Condition, Selection, Silence
 
 Severity = Literal["", "low", "medium", "high"]
@@ -130,7 +130,10 @@ class ResponseLine(Node, frozen=True, kw_only=True):
 
 
 class DueRule(Node, frozen=True, kw_only=True):
-    """Something the protocol wants between two days from day zero, once, if ``when`` holds."""
+    """Something the protocol wants between two days, once, if ``when`` holds.
+
+    Days count from ``after``, or from day zero.
+    """
 
     id: str
     what: str
@@ -139,14 +142,19 @@ class DueRule(Node, frozen=True, kw_only=True):
     first: int
     last: int
     source: str = ""
+    after: Moment | None = None
     when: Condition | None = None
     done_when: Condition | None = None
 
 
 class Plan(Node, frozen=True, kw_only=True):
-    """What is watched after entry; ``day_zero`` is the anchor that the days of visits count from."""
+    """What is watched after entry; ``day_zero`` is the anchor that the days of visits count from.
+
+    Nothing becomes due whose window begins after ``until``.
+    """
 
     day_zero: str = ""
+    until: Moment | None = None
     endpoints: tuple[Criterion, ...] = ()
     exits: tuple[Criterion, ...] = ()
     doses: tuple[Criterion, ...] = ()

@@ -54,6 +54,16 @@ class EventDay(Node, frozen=True, kw_only=True):
     having: tuple[tuple[str, str], ...] = ()
 
 
+class ExposureDay(Node, frozen=True, kw_only=True):
+    """Anchor: the first (or last) day of the earliest or latest usable exposure to some drugs."""
+
+    drugs: tuple[str, ...]
+    label: str = ""
+    take: Literal["earliest", "latest"] = "latest"
+    edge: Literal["start", "end"] = "start"
+    period: Period = Period()
+
+
 class ReadingDay(Node, frozen=True, kw_only=True):
     """Anchor: the day of a selected reading, if ``test`` (when given) holds for it."""
 
@@ -80,7 +90,7 @@ class EarliestOf(Node, frozen=True, kw_only=True):
 
 
 AnchorRule: TypeAlias = (
-    AsOf | BirthDay | AttestedDay | EventDay | ReadingDay | AnchorDay | FirstKnown | EarliestOf
+    AsOf | BirthDay | AttestedDay | EventDay | ExposureDay | ReadingDay | AnchorDay | FirstKnown | EarliestOf
 )
 
 

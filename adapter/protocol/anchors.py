@@ -14,6 +14,7 @@ from adapter.model.rules import (
     BirthDay,
     EarliestOf,
     EventDay,
+    ExposureDay,
     FirstKnown,
     ReadingDay,
 )
@@ -38,6 +39,8 @@ def find_day(rule: AnchorRule, context: Context) -> Span | None:
             return _attested(link, context)
         case EventDay():
             return _event(rule, context)
+        case ExposureDay():
+            return _exposure(rule, context)
         case ReadingDay():
             return _reading(rule, context)
         case AnchorDay(moment=moment):
@@ -88,6 +91,33 @@ def _event(rule: EventDay, context: Context) -> Span | None:
         when.iso,
         chosen.code.display or chosen.code.code,
         chosen.presence,
+    )
+    return Span.of(when, (said,))
+
+
+def _exposure(rule: ExposureDay, context: Context) -> Span | None:
+    """An edge that is not on record gives no day; an exposure beyond the as-of day has not come."""
+    frame = context.frame(rule.period)
+    if frame is None:
+        return None
+    found = []
+    for row in context.interventions:
+        when = row.start if rule.edge == "start" else row.exposure_end or row.end
+        if row.concept not in rule.drugs or row.excluded or row.use in ("SUPP", "NEVER") or when is None:
+            continue
+        if when.first <= context.as_of.last and frame.holds(when) is Truth.TRUE:
+            found.append((when, row))
+    if not found:
+        return None
+    ordered = sorted(found, key=lambda pair: (*pair[0].order, pair[1].source))
+    when, chosen = ordered[0] if rule.take == "earliest" else ordered[-1]
+    said = Evidence(
+        chosen.source,
+        "used",
+        chosen.concept,
+        when.iso,
+        chosen.code.display or chosen.code.code,
+        chosen.kind,
     )
     return Span.of(when, (said,))
 

@@ -24,7 +24,7 @@ from adapter.model.rules import Condition
 from adapter.protocol.context import Context
 from adapter.protocol.dose_tests import change_of_dose, dose_outcome
 from adapter.protocol.gaps import gap_outcome
-from adapter.protocol.outcome import Outcome, conjunction, disjunction, overall_of
+from adapter.protocol.outcome import Outcome, conjunction, disjunction, merge_evidence, overall_of
 
 Asked = Callable[[Condition, Context], Outcome]
 
@@ -93,13 +93,12 @@ def _ladder(test: LadderIs, context: Context) -> Outcome:
     state = context.ladders.get(test.ladder)
     if state is None:
         return Outcome(Truth.UNKNOWN, needs=(f"the ladder {test.ladder}",))
-    evidence = tuple(item for step in state.steps for item in step.evidence)
-    flags = tuple(dict.fromkeys((*state.flags, *(flag for step in state.steps for flag in step.flags))))
+    evidence = merge_evidence(step.evidence for step in state.steps)
     if state.state in test.states:
-        return Outcome(Truth.TRUE, evidence, flags)
-    if state.overdue or (not state.state):
-        return Outcome(Truth.UNKNOWN, evidence, flags, state.settles)
-    return Outcome(Truth.FALSE, evidence, flags)
+        return Outcome(Truth.TRUE, evidence, state.flags)
+    if not state.terminal and (state.overdue or state.settles):
+        return Outcome(Truth.UNKNOWN, evidence, state.flags, state.settles)
+    return Outcome(Truth.FALSE, evidence, state.flags)
 
 
 def held_days(test: GapIs, context: Context) -> tuple[tuple[date, date], ...]:
@@ -113,9 +112,10 @@ def held_days(test: GapIs, context: Context) -> tuple[tuple[date, date], ...]:
 
 
 def _stretches(ladder: LadderState, states: tuple[str, ...], until: date) -> Iterator[tuple[date, date]]:
-    for place, step in enumerate(ladder.steps):
+    moved = [step for step in ladder.steps if step.source != step.target]
+    for place, step in enumerate(moved):
         if step.target in states:
-            later = ladder.steps[place + 1 :]
+            later = moved[place + 1 :]
             yield step.on, later[0].on if later else until
 
 

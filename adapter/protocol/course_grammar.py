@@ -41,8 +41,8 @@ def read_response(fields: Fields, tree: Tree, scope: Scope) -> ResponseIs:
 
 
 def read_dose(fields: Fields, tree: Tree, scope: Scope) -> DoseIs:
-    parts = fields["dose"].fields(words.PLACES["dose"], required=("drug",))
-    drugs, label = read_drugs(parts["drug"], scope)
+    parts = fields["dose"].fields(words.PLACES["dose"])
+    drugs, label = read_selected(parts, fields["dose"], scope)
     weight = _weight(parts["weight"], scope) if "weight" in parts else None
     dose = DoseOf(
         drugs=drugs,
@@ -106,8 +106,8 @@ def _target(tree: Tree) -> DoseTarget:
 
 
 def read_dose_change(fields: Fields, tree: Tree, scope: Scope) -> DoseChanged:
-    parts = fields["dose_change"].fields(words.PLACES["dose_change"], required=("drug",))
-    drugs, label = read_drugs(parts["drug"], scope)
+    parts = fields["dose_change"].fields(words.PLACES["dose_change"])
+    drugs, label = read_selected(parts, fields["dose_change"], scope)
     direction = parts["direction"].one_of(words.DIRECTIONS, "direction") if "direction" in parts else "any"
     return DoseChanged(
         drugs=drugs, label=label, direction=direction, period=read_period(parts, scope), where=tree.where
@@ -115,8 +115,8 @@ def read_dose_change(fields: Fields, tree: Tree, scope: Scope) -> DoseChanged:
 
 
 def read_gap(fields: Fields, tree: Tree, scope: Scope) -> GapIs:
-    parts = fields["gap"].fields(words.PLACES["gap"], required=("drug", "from"))
-    drugs, label = read_drugs(parts["drug"], scope)
+    parts = fields["gap"].fields(words.PLACES["gap"], required=("from",))
+    drugs, label = read_selected(parts, fields["gap"], scope)
     found = [word for word in words.COMPARISONS if word in fields]
     if len(found) != 1:
         raise tree.mistake("gap: needs exactly one comparison", "for example above: 14 days")
@@ -159,6 +159,24 @@ def read_drugs(tree: Tree, scope: Scope) -> tuple[tuple[str, ...], str]:
     drugs = scope.vocabulary.drugs
     names = tuple(item.one_of(tuple(drugs), "drug") for item in tree.one_or_more())
     return names, " or ".join(drugs[name].label or name for name in names)
+
+
+def read_selected(parts: Fields, tree: Tree, scope: Scope) -> tuple[tuple[str, ...], str]:
+    """The drugs of exactly one of ``drug:``, ``role:`` and ``class:``, and what to call them."""
+    chosen = [word for word in words.SELECTORS if word in parts]
+    if len(chosen) != 1:
+        raise tree.mistake("name exactly one of drug:, role: or class:")
+    [by] = chosen
+    if by == "drug":
+        return read_drugs(parts[by], scope)
+    known = scope.vocabulary.roles() if by == "role" else scope.vocabulary.classes()
+    names = {item.one_of(known, by) for item in parts[by].one_or_more()}
+    drugs = tuple(
+        key
+        for key, drug in sorted(scope.vocabulary.drugs.items())
+        if names & ({drug.role} if by == "role" else {*drug.classes})
+    )
+    return drugs, f"drugs of {by} {' or '.join(sorted(names))}"
 
 
 def read_timed(tree: Tree, scope: Scope) -> Timed:

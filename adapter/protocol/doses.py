@@ -12,6 +12,7 @@ from fractions import Fraction
 
 import msgspec
 
+from adapter.model.dates import add_days
 from adapter.model.facts import Intervention
 from adapter.protocol.context import Context
 from adapter.protocol.days import Frame
@@ -61,7 +62,9 @@ def doses_in(drugs: tuple[str, ...], frame: Frame, context: Context) -> tuple[Do
     """The known dose on the first day of the frame and on every later day on which it may have changed."""
     end = frame.end.last if frame.end else context.as_of.last
     start = frame.start.first if frame.start else None
-    days = {row.start.first for row in rows_of(drugs, context) if row.start is not None}
+    rows = rows_of(drugs, context)
+    days = {row.start.first for row in rows if row.start is not None}
+    days |= {add_days(ended.first, 1) for row in rows if (ended := row.exposure_end or row.end)}
     days = {day for day in days if (start is None or day >= start) and day <= end}
     if start is not None and start <= end:
         days.add(start)

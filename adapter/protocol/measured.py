@@ -102,13 +102,19 @@ def repeated_outcome(test: Repeated, context: Context) -> Outcome:
     evidence = tuple(evidence_of(row, "used", compared=found.compared) for row, found in judged)
     if _longest_chain(passing, test) >= test.readings:
         truth = Truth.TRUE
-    elif len(judged) + len(pool.troubled) < test.readings or _longest_chain(possible, test) >= test.readings:
+    elif _longest_chain(possible, test) >= test.readings or not _could_have(judged, pool, test):
         truth = Truth.UNKNOWN
     else:
         truth = Truth.FALSE
     flags = unique(flag for row, found in judged if found.truth is truth for flag in row.flags)
     needs = wanted(test.selection, test.selection.period, context) if truth is Truth.UNKNOWN else ()
     return Outcome(truth, merge_evidence((evidence, pool.others())), flags, needs)
+
+
+def _could_have(judged: list[tuple[Finding, Judged]], pool: Pool, test: Repeated) -> bool:
+    """Whether there were readings that lie so far apart at all: without them nobody looked."""
+    rows = [row for row, _ in judged] + [row for row, _ in pool.troubled if row.when is not None]
+    return _longest_chain(rows, test) >= test.readings
 
 
 def _judged(

@@ -146,6 +146,15 @@ def _assessed(visit: VisitState) -> date | None:
 
 
 def _due(zero: date, context: Context, ladders: tuple[LadderState, ...]) -> Iterator[Due]:
+    """What is planned, without what would only begin after the end."""
+    until = context.protocol.plan.until
+    end = context.resolve(until) if until is not None else None
+    for due in _planned(zero, context, ladders):
+        if end is None or due.first <= end.last or due.status == "done":
+            yield due
+
+
+def _planned(zero: date, context: Context, ladders: tuple[LadderState, ...]) -> Iterator[Due]:
     as_of = context.as_of.last
     for visit in context.protocol.visits:
         days = [add_days(zero, count) for count in (visit.day, visit.first, visit.last)]
@@ -154,7 +163,11 @@ def _due(zero: date, context: Context, ladders: tuple[LadderState, ...]) -> Iter
     for rule in context.protocol.plan.due:
         if rule.when is not None and outcome_of(rule.when, context).truth is not Truth.TRUE:
             continue
-        days = [add_days(zero, count) for count in (rule.day, rule.first, rule.last)]
+        counted = context.resolve(rule.after) if rule.after is not None else None
+        start = zero if rule.after is None else counted.day if counted is not None else None
+        if start is None:
+            continue
+        days = [add_days(start, count) for count in (rule.day, rule.first, rule.last)]
         status = _status(_done(rule, context), days[1], days[2], as_of)
         yield Due(rule.id, rule.what, days[0], days[1], days[2], status, rule.source)
     for ladder in ladders:

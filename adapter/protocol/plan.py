@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from adapter.model.decision import Kind
 from adapter.model.protocol import Criterion, DueRule, Plan, ResponseLine, Visit
 from adapter.protocol import words
-from adapter.protocol.amounts import Scope
+from adapter.protocol.amounts import Scope, read_moment
 from adapter.protocol.criteria import read_criteria, read_text, text_of
 from adapter.protocol.grammar import read_condition
 from adapter.protocol.tree import Tree
@@ -53,6 +53,7 @@ def read_plan(tree: Tree, scope: Scope) -> Plan:
     fields = tree.fields(words.PLACES["monitoring"], required=("day_zero",))
     return Plan(
         day_zero=fields["day_zero"].one_of(scope.anchor_names, "anchor"),
+        until=read_moment(fields["until"], scope) if "until" in fields else None,
         endpoints=_block("endpoints", fields, scope),
         exits=_block("exits", fields, scope),
         doses=_block("doses", fields, scope),
@@ -100,6 +101,7 @@ def _read_due(tree: Tree | None, scope: Scope) -> Iterator[DueRule]:
                 first=first,
                 last=last,
                 source=text_of(fields, "source"),
+                after=read_moment(fields["after"], scope) if "after" in fields else None,
                 when=read_condition(fields["when"], scope) if "when" in fields else None,
                 done_when=read_condition(fields["done_when"], scope) if "done_when" in fields else None,
                 where=item.where,

@@ -20,6 +20,7 @@ from adapter.model.rules import (
     EventDay,
     EventTest,
     Exists,
+    ExposureDay,
     ExposureTest,
     FirstKnown,
     MeasuredBy,
@@ -39,7 +40,7 @@ from adapter.protocol.amounts import (
     read_period,
     read_plain_amount,
 )
-from adapter.protocol.course_grammar import read_timed
+from adapter.protocol.course_grammar import read_selected, read_timed
 from adapter.protocol.tree import Tree
 
 _ENDS: tuple[Literal["earliest", "latest"], ...] = ("earliest", "latest")
@@ -260,6 +261,17 @@ def read_anchor(tree: Tree, scope: Scope) -> AnchorRule:
             take=fields["take"].one_of(_ENDS, "selection") if "take" in fields else "latest",
             edge=fields["edge"].one_of(words.EDGES, "edge") if "edge" in fields else "start",
             having=_read_attributes(fields, "having"),
+            where=where,
+        )
+    if kind == "exposure":
+        tree.fields(words.PLACES["exposure anchor"])
+        drugs, label = read_selected(value.fields(words.SELECTORS), value, scope)
+        return ExposureDay(
+            drugs=drugs,
+            label=label,
+            take=fields["take"].one_of(_ENDS, "selection") if "take" in fields else "latest",
+            edge=fields["edge"].one_of(words.EDGES, "edge") if "edge" in fields else "start",
+            period=read_period(fields, scope),
             where=where,
         )
     if kind == "reading":

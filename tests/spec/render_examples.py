@@ -226,6 +226,11 @@ ANCHORS: list[tuple[str, str, str]] = [
         "最早一次肾活检的末日",
     ),
     (
+        "exposure: {drug: rituximab}, take: earliest, from: biopsy",
+        "the first day of the earliest exposure to rituximab from biopsy on",
+        "最早一次使用利妥昔单抗（自肾活检日起）的首日",
+    ),
+    (
         'reading: first_egfr, above: "60 mL/min/{1.73_m2}"',
         "the day of the reading “first_egfr” that is above 60 mL/min/1.73 m2",
         "读数「first_egfr」（满足：高于60 mL/min/1.73 m2）的日期",

@@ -108,7 +108,9 @@ TROUGHS = "share: {finding: tacrolimus_trough, at_most: 10 ng/mL, of_at_least: 3
         ("{finding: urine_protein_24h, from: 2019-05-01, to: 2019-12-31, above: 3 g/d}", LATER, "unknown"),
         # repeated: on 2 dates at least 14 days apart
         (f"{{{HIGH_SUGAR}}}", values("glucose", ("12", "2019-05-01"), ("12", "2019-05-15")), "met"),
-        (f"{{{HIGH_SUGAR}}}", values("glucose", ("12", "2019-05-01"), ("12", "2019-05-14")), "not_met"),
+        # two readings 13 days apart: nobody looked 14 days later; a pair that far apart which fails says no
+        (f"{{{HIGH_SUGAR}}}", values("glucose", ("12", "2019-05-01"), ("12", "2019-05-14")), "unknown"),
+        (f"{{{HIGH_SUGAR}}}", values("glucose", ("12", "2019-05-01"), ("9", "2019-05-15")), "not_met"),
         (f"{{{HIGH_SUGAR}}}", values("glucose", ("12", "2019-05-01")), "unknown"),
         (f"{{{HIGH_SUGAR}}}", values("glucose", (">9", "2019-05-01"), ("12", "2019-05-15")), "unknown"),
         # a share of readings

@@ -10,10 +10,11 @@ from adapter.model.rules import (
     BirthDay,
     EarliestOf,
     EventDay,
+    ExposureDay,
     FirstKnown,
     ReadingDay,
 )
-from adapter.protocol.render.moments import say_moment
+from adapter.protocol.render.moments import say_moment, say_period
 from adapter.protocol.render.readings import say_selection, say_test
 from adapter.protocol.render.records import say_attributes
 from adapter.protocol.render.voice import Voice
@@ -30,6 +31,14 @@ def say_anchor(rule: AnchorRule, voice: Voice) -> str:
             return voice.phrase("AttestedDay", link=voice.quoted(link))
         case EventDay():
             return _event_day(rule, voice)
+        case ExposureDay(drugs=drugs):
+            return voice.phrase(
+                "ExposureDay",
+                take=voice.phrase(f"EventDay.{rule.take}"),
+                edge=voice.phrase(f"EventDay.{rule.edge}"),
+                drugs=voice.one_of(voice.name(drug) for drug in drugs),
+                period=say_period(rule.period, voice),
+            )
         case ReadingDay(selection=selection, test=test):
             said = voice.phrase("ReadingDay.test", test=say_test(test, voice)) if test else ""
             return voice.phrase("ReadingDay", selection=say_selection(selection, voice), test=said)

@@ -22,7 +22,9 @@ def json_schema() -> Schema:
         **{place.replace(" ", "-"): _mapping(place, words.PLACES[place]) for place in places},
         **{f"condition-{operator}": _condition(operator) for operator in words.CONDITIONS},
         "condition": {"oneOf": [ref(f"condition {operator}") for operator in words.CONDITIONS]},
-        "any-anchor": {"oneOf": [*_plain_anchors(), ref("event anchor"), ref("reading anchor")]},
+        "any-anchor": {
+            "oneOf": [*_plain_anchors(), ref("event anchor"), ref("exposure anchor"), ref("reading anchor")]
+        },
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

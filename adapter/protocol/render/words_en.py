@@ -28,6 +28,7 @@ PHRASES: Mapping[str, str] = MappingProxyType(
         "EventDay.latest": "latest",
         "EventDay.start": "first day",
         "EventDay.end": "last day",
+        "ExposureDay": "the {edge} of the {take} exposure to {drugs}{period}",
         "ReadingDay": "the day of {selection}{test}",
         "ReadingDay.test": " that {test}",
         "AnchorDay": "{moment}",

@@ -27,6 +27,7 @@ PHRASES: Mapping[str, str] = MappingProxyType(
         "EventDay.latest": "最近",
         "EventDay.start": "首日",
         "EventDay.end": "末日",
+        "ExposureDay": "{take}一次使用{drugs}{period}的{edge}",
         "ReadingDay": "{selection}{test}的日期",
         "ReadingDay.test": "（满足：{test}）",
         "AnchorDay": "{moment}",
