@@ -20,6 +20,7 @@ from adapter.errors import ConfigError
 from adapter.model import wire
 from adapter.pipeline import Workspace
 from adapter.protocol import check as check_protocol
+from adapter.protocol.chain import results_of
 from adapter.protocol.render.voice import Language
 
 app = typer.Typer(
@@ -113,8 +114,8 @@ def screen(
 
 @app.command()
 def explain(
-    subject: Annotated[str, typer.Argument(help="Patient.id of a candidate of the last screening.")],
-    criterion: Annotated[str, typer.Argument(help="One criterion, such as INCL03A; all unless given.")] = "",
+    subject: Annotated[str, typer.Argument(help="Patient.id of someone in the last screening.")],
+    criterion: Annotated[str, typer.Argument(help="One criterion, INCL03A or O1; all unless given.")] = "",
     workspace: WorkspaceOption = Path("workspace"),
     protocol: ProtocolOption = None,
     site: SiteOption = "demo",
@@ -125,7 +126,9 @@ def explain(
     trial = pipeline.open_trial(protocol, site)
     kept = pipeline.read_screening(Workspace(workspace))
     decision = explain_view.decision_of(trial, kept, subject)
-    chains = explain_view.chains_of(trial, decision, criterion, explain_view.voice_of(trial, lang))
+    followed = explain_view.monitored(monitoring.read_monitoring(Workspace(workspace)), decision.subject)
+    results = results_of(decision, followed)
+    chains = explain_view.chains_of(trial, results, criterion, explain_view.voice_of(trial, lang))
     if as_json:
         for found in chains:
             print(wire.encode(found).decode())  # noqa: T201

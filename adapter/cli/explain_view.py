@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from adapter.errors import ConfigError, NotFound
-from adapter.model.decision import Decision, Evidence, Overall, Verdict
+from adapter.model.decision import CriterionResult, Decision, Evidence, Overall, Verdict
+from adapter.model.monitoring import Monitoring
+from adapter.monitoring import MonitoringReport
 from adapter.pipeline import Screening, Trial
 from adapter.protocol import settle
 from adapter.protocol.chain import Chain, RuleLine, chain
@@ -58,17 +60,34 @@ def decision_of(trial: Trial, screening: Screening, subject: str) -> Decision:
     )
 
 
-def chains_of(trial: Trial, decision: Decision, criterion: str, voice: Voice) -> tuple[Chain, ...]:
-    """The chain of one criterion with those below it, or of every criterion of the protocol."""
-    known = [found.id for found in trial.protocol.walk()]
+def monitored(report: MonitoringReport | None, subject: str) -> Monitoring | None:
+    """What is kept about a person who is on the study, if they have been followed."""
+    rows = report.rows if report is not None else ()
+    return next((row for row in rows if row.subject == subject), None)
+
+
+def chains_of(
+    trial: Trial, results: Mapping[str, CriterionResult], criterion: str, voice: Voice
+) -> tuple[Chain, ...]:
+    """The chain of one criterion with those below it, or of every one that there is a result of.
+
+    Raises :class:`NotFound` for a criterion that is not there, or not watched yet.
+    """
+    known = [found.id for found in trial.protocol.every()]
     if criterion and criterion not in known:
         raise NotFound(
             f"{trial.protocol.id} has no criterion {criterion!r}",
             where="adapter explain SUBJECT CRITERION",
             fix=f"one of {', '.join(known)}",
         )
+    if criterion and criterion not in results:
+        raise NotFound(
+            f"{criterion} is watched on the study, and nothing is kept of it about this subject",
+            where="adapter explain SUBJECT CRITERION",
+            fix="run adapter monitor first; it follows those whom a ResearchSubject puts on the study",
+        )
     wanted = [found.id for found in trial.protocol.criterion(criterion).walk()] if criterion else known
-    return tuple(chain(trial.protocol, decision, name, voice) for name in wanted)
+    return tuple(chain(trial.protocol, results, name, voice) for name in wanted if name in results)
 
 
 def overall(console: Console, trial: Trial, decision: Decision) -> None:

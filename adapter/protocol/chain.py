@@ -6,11 +6,12 @@ Nothing is evaluated again and nothing is guessed: every part is read from the k
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from adapter.model.decision import Alternative, CriterionResult, Decision, Evidence, Kind, Verdict
+from adapter.model.monitoring import Monitoring
 from adapter.model.nodes import descend
 from adapter.model.protocol import Criterion, Line, OtherReading, Protocol
 from adapter.model.rules import CriterionIs, Selection
@@ -66,9 +67,20 @@ class Chain(msgspec.Struct, frozen=True):
     other_lines: tuple[RuleLine, ...]
 
 
-def chain(protocol: Protocol, decision: Decision, criterion_id: str, voice: Voice) -> Chain:
-    """The chain of one criterion; raises ``KeyError`` if protocol or decision has no such criterion."""
-    criterion, result = protocol.criterion(criterion_id), decision.criterion(criterion_id)
+def results_of(decision: Decision, monitoring: Monitoring | None = None) -> dict[str, CriterionResult]:
+    """Every kept result about one person by its id: eligibility and, once on the study, what is watched."""
+    tops = decision.criteria
+    if monitoring is not None:
+        blocks = (monitoring.endpoints, monitoring.exits, monitoring.doses, monitoring.safety)
+        tops = (*tops, *(top for block in (*blocks, monitoring.deviations) for top in block))
+    return {found.id: found for top in tops for found in top.walk()}
+
+
+def chain(
+    protocol: Protocol, results: Mapping[str, CriterionResult], criterion_id: str, voice: Voice
+) -> Chain:
+    """The chain of one criterion; ``KeyError`` if protocol or results have none of that id."""
+    criterion, result = protocol.criterion(criterion_id), results[criterion_id]
     rule = tuple(in_words(criterion, voice))
     by_role = {role: _by_role(result, role) for role in ("used", "ignored", "support")}
     return Chain(
@@ -79,7 +91,7 @@ def chain(protocol: Protocol, decision: Decision, criterion_id: str, voice: Voic
         simple=criterion.simple,
         rule=rule[:1] if criterion.simple else rule,
         readings=tuple(named_readings(criterion, voice)),
-        parts=tuple(_parts(protocol, criterion, decision)),
+        parts=tuple(_parts(protocol, criterion, results)),
         used=by_role["used"],
         ignored=by_role["ignored"],
         support=by_role["support"],
@@ -113,10 +125,13 @@ def named_readings(criterion: Criterion, voice: Voice) -> Iterator[tuple[str, st
     yield from told.items()
 
 
-def _parts(protocol: Protocol, criterion: Criterion, decision: Decision) -> Iterator[Part]:
+def _parts(
+    protocol: Protocol, criterion: Criterion, results: Mapping[str, CriterionResult]
+) -> Iterator[Part]:
     asked = (node.id for node in descend(criterion.lines) if isinstance(node, CriterionIs))
     for name in dict.fromkeys(asked):
-        yield Part(name, protocol.criterion(name).text, decision.criterion(name).verdict)
+        if name in results:
+            yield Part(name, protocol.criterion(name).text, results[name].verdict)
 
 
 def _by_role(result: CriterionResult, role: str) -> tuple[Evidence, ...]:

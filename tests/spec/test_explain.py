@@ -20,7 +20,7 @@ from adapter.model.decision import Decision, Verdict
 from adapter.model.facts import Facts, Source, Subject
 from adapter.model.funnel import Sifted, funnel_of
 from adapter.pipeline import Screening, Trial
-from adapter.protocol.chain import Chain, chain
+from adapter.protocol.chain import Chain, chain, results_of
 
 
 @cache
@@ -29,13 +29,19 @@ def trial() -> Trial:
 
 
 @cache
+def reports() -> tuple[assurance.CaseReport, ...]:
+    return assurance.check_cases(trial(), trial().folder / "cases.yaml")
+
+
+@cache
 def decisions() -> dict[str, Decision]:
-    found = assurance.check_cases(trial(), trial().folder / "cases.yaml")
-    return {report.case: report.decision for report in found}
+    return {report.case: report.decision for report in reports()}
 
 
 def chained(case: str, criterion: str) -> Chain:
-    return chain(trial().protocol, decisions()[case], criterion, explain_view.voice_of(trial(), "en"))
+    return chain(
+        trial().protocol, results_of(decisions()[case]), criterion, explain_view.voice_of(trial(), "en")
+    )
 
 
 def test_the_chain_from_sentence_to_what_would_change_it() -> None:
@@ -83,7 +89,7 @@ def test_named_readings_are_explained() -> None:
 @pytest.mark.parametrize("criterion", [found.id for found in trial().protocol.walk()])
 def test_nothing_of_the_verdict_is_lost_or_added(criterion: str) -> None:
     for decision in decisions().values():
-        found = chain(trial().protocol, decision, criterion, explain_view.voice_of(trial(), "en"))
+        found = chain(trial().protocol, results_of(decision), criterion, explain_view.voice_of(trial(), "en"))
         result = decision.criterion(criterion)
         told = sorted((*found.used, *found.ignored, *found.support), key=wire.encode)
         assert told == sorted(result.evidence, key=wire.encode)
@@ -111,13 +117,30 @@ def test_a_person_is_found_by_id_reference_or_merged_record(asked: str) -> None:
     assert explain_view.decision_of(trial(), screening(), name) is decisions()["P0"]
 
 
+def test_what_is_watched_on_the_study_is_explained_too() -> None:
+    """V19a: 9.60 to 4.80 is a fall of 50.0 %, not above 50 %: neither remission, and exactly on the limit."""
+    [report] = [one for one in reports() if one.case == "V19a"]
+    results = results_of(report.decision, report.monitoring)
+    [found] = explain_view.chains_of(trial(), results, "O2", explain_view.voice_of(trial(), "en"))
+    assert (found.verdict, "BOUNDARY" in found.flags) == (Verdict.NOT_MET, True)
+    assert found.kind == "endpoint"
+    [line] = found.rule
+    assert line.when == ((0, "the response at this visit is partial remission"),)
+
+
 def test_who_or_what_is_not_there_is_said_with_what_to_do() -> None:
     with pytest.raises(NotFound, match=r"decisions\.ndjson") as nobody:
         explain_view.decision_of(trial(), screening(), "nobody")
     assert nobody.value.exit_code == 65
     assert "nobody" not in str(nobody.value)  # an id typed by mistake may be a name
     with pytest.raises(NotFound, match="INCL03A"):
-        explain_view.chains_of(trial(), decisions()["P0"], "INCL3", explain_view.voice_of(trial(), "en"))
+        explain_view.chains_of(
+            trial(), results_of(decisions()["P0"]), "INCL3", explain_view.voice_of(trial(), "en")
+        )
+    with pytest.raises(NotFound, match="adapter monitor"):
+        explain_view.chains_of(
+            trial(), results_of(decisions()["P0"]), "O1", explain_view.voice_of(trial(), "en")
+        )
 
 
 def test_rules_that_changed_since_do_not_explain_older_verdicts() -> None:
