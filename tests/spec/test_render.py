@@ -230,3 +230,17 @@ def test_a_cell_cannot_break_its_table() -> None:
         width = cells if number + 1 < len(rows) and rows[number + 1].startswith("|---") else width
         widths.add(cells == width)
     assert widths == {True}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_page_shows_each_visit_and_all_that_is_due(language: Language) -> None:
+    protocol = trial().protocol
+    page = render_view.page(trial(), language)
+    for visit in protocol.visits:
+        name = visit.name if language == "en" else visit.name_zh
+        assert f"| {visit.id} | {name} | {visit.day} | {visit.first}-{visit.last} |" in page
+    for rule in protocol.plan.due:
+        what = rule.what if language == "en" else rule.what_zh
+        assert f"| {rule.id} | {what} | {rule.day} | {rule.first}-{rule.last} |" in page
+    for line in protocol.plan.responses:
+        assert all(row.text.replace("|", "\\|") in page for row in outline(line.when, voice(language)))

@@ -13,6 +13,7 @@ from typing import Any
 from adapter.model.nodes import descend
 from adapter.model.protocol import Criterion, DueRule, Protocol, Visit
 from adapter.model.rules import Attested, AttestedDay, Bounds, Codes, DayTest, ReadingTest
+from adapter.protocol.render.moments import say_moment
 from adapter.protocol.render.sentence import say_condition
 from adapter.protocol.render.voice import Voice
 
@@ -103,7 +104,8 @@ def _plan(protocol: Protocol, voice: Voice) -> Resource:
         **_said("title", protocol.title, protocol.title_zh),
         "type": {"coding": [{"system": _PLAN_TYPE, "code": "clinical-protocol"}]},
         "status": "draft",
-        "description": "Visits and what is due, in days from the day of entry. Not reviewed by a clinician.",
+        "description": "Visits and what is due, in days from the day of entry where nothing else is said. "
+        "Not reviewed by a clinician.",
     }
     if protocol.plan.endpoints:
         plan["goal"] = [
@@ -131,12 +133,13 @@ def _visit(visit: Visit) -> Resource:
 
 
 def _due(rule: DueRule, voice: Voice) -> Resource:
-    when = say_condition(rule.when, voice) if rule.when is not None else ""
+    said = [f"counted from {say_moment(rule.after, voice)}"] if rule.after is not None else []
+    said += [f"if {say_condition(rule.when, voice)}"] if rule.when is not None else []
     return {
         "id": _anchor(rule.id),
         **_said("title", rule.what, rule.what_zh),
         **({"description": rule.source} if rule.source else {}),
-        **({"textEquivalent": f"If {when}"} if when else {}),
+        **({"textEquivalent": "; ".join(said)} if said else {}),
         "timingRange": _window(rule.first, rule.last),
     }
 

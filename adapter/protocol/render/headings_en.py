@@ -63,6 +63,8 @@ HEADINGS: Mapping[str, str] = MappingProxyType(
         "window": "window",
         "from_day_zero": "Days count from {anchor}.",
         "reading": "reading",
+        "counted_from": "counted from, if not from entry",
+        "until": "Nothing becomes due whose window begins after {moment}.",
         "done_when": "done when",
         "severity.low": "low",
         "severity.medium": "medium",

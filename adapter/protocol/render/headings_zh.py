@@ -63,6 +63,8 @@ HEADINGS: Mapping[str, str] = MappingProxyType(
         "window": "窗口",
         "from_day_zero": "自{anchor}起算的天数。",
         "reading": "读数",
+        "counted_from": "起算日（非入组日时）",
+        "until": "时间窗始于{moment}之后的事项不再列入。",
         "done_when": "完成条件",
         "severity.low": "低",
         "severity.medium": "中",

@@ -10,7 +10,7 @@ from adapter.model.protocol import Criterion, FlagRule, Line, OtherReading, Prot
 from adapter.model.rules import Attested, AttestedDay, Condition, ExposureTest, Not, Selection
 from adapter.protocol.case_file import Case, Expectation
 from adapter.protocol.render.anchors import say_anchor
-from adapter.protocol.render.moments import say_period
+from adapter.protocol.render.moments import say_moment, say_period
 from adapter.protocol.render.readings import define_selection
 from adapter.protocol.render.sentence import outline, say_condition
 from adapter.protocol.render.voice import Voice
@@ -228,10 +228,13 @@ def _due(protocol: Protocol, voice: Voice) -> Iterator[str]:
         what = (rule.what_zh if voice.language == "zh" else "") or rule.what
         when = say_condition(rule.when, voice) if rule.when is not None else ""
         done = say_condition(rule.done_when, voice) if rule.done_when is not None else ""
-        window = f"{rule.first}-{rule.last}"
-        rows.append(_cells((rule.id, what, str(rule.day), window, when, done, rule.source)))
-    heads = ("name", "what", "day", "window", "when", "done_when", "source")
+        origin = say_moment(rule.after, voice) if rule.after is not None else ""
+        days = (str(rule.day), f"{rule.first}-{rule.last}", origin)
+        rows.append(_cells((rule.id, what, *days, when, done, rule.source)))
+    heads = ("name", "what", "day", "window", "counted_from", "when", "done_when", "source")
     yield from _section("due", heads, rows, voice)
+    if rows and protocol.plan.until is not None:
+        yield voice.heading("until", moment=say_moment(protocol.plan.until, voice))
 
 
 def _days(protocol: Protocol, voice: Voice) -> Iterator[str]:

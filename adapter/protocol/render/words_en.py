@@ -219,6 +219,7 @@ PHRASES: Mapping[str, str] = MappingProxyType(
 # Names that protocols give to days; one that is not here is shown as it is written.
 DAYS: Mapping[str, str] = MappingProxyType(
     {
+        "left": "the day of leaving the study",
         "visit": "the day of the visit",
         "visit_first": "the first day of the visit's window",
         "visit_last": "the last day of the visit's window",

@@ -217,6 +217,9 @@ PHRASES: Mapping[str, str] = MappingProxyType(
 
 DAYS: Mapping[str, str] = MappingProxyType(
     {
+        "entry": "入组日",
+        "left": "退出研究日",
+        "treatment_end": "治疗结束日",
         "visit": "访视日",
         "visit_first": "访视窗首日",
         "visit_last": "访视窗末日",
