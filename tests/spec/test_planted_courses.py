@@ -26,12 +26,12 @@ from adapter.protocol import monitor
 AS_OF = date(2019, 6, 3)  # after week 48 of everyone
 ARMS = {"Tacrolimus monotherapy": "TAC", "Tacrolimus with prednisone": "TAC-PRED"}
 RESPONSES = {"CR": "complete", "PR": "partial"}
-# what the plan says of week 48 -> verdicts on O1 and O2
+# what the plan says of week 48 -> verdicts on complete, partial and any remission
 WEEK_48 = {
-    "CR": ("met", "not_met"),
-    "PR": ("not_met", "met"),
-    "NONE": ("not_met", "not_met"),
-    None: ("unknown", "unknown"),
+    "CR": ("met", "not_met", "met"),
+    "PR": ("not_met", "met", "met"),
+    "NONE": ("not_met", "not_met", "not_met"),
+    None: ("unknown", "unknown", "unknown"),
 }
 PLA2R = {True: "met", False: "not_met", None: "unknown"}
 _STEP = re.compile(r"(X[89]) (S\d?C?|L\d|WATCH|S2C) on day (\d+)")
@@ -84,7 +84,7 @@ def test_arm_and_day_zero(followed: Followed) -> None:
 
 def test_outcomes_at_week_48(followed: Followed) -> None:
     def differences(plan: dict[str, Any], row: Monitoring) -> list[str]:
-        wanted = dict(zip(("O1", "O2"), WEEK_48[plan["week48_response"]], strict=True))
+        wanted = dict(zip(("O1", "O2", "OR"), WEEK_48[plan["week48_response"]], strict=True))
         wanted["O3"] = PLA2R[plan["pla2r_conversion"]]
         wanted["O4"] = "met" if plan["adverse_events"] else "not_met"
         found = {name: result(row.endpoints, name).verdict.value for name in wanted}
