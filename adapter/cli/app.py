@@ -136,7 +136,7 @@ def explain(
     if not criterion:
         explain_view.overall(console, trial, decision)
     for found in chains:
-        explain_view.show(console, found)
+        explain_view.show(console, found, alone=bool(criterion))
 
 
 @app.command()

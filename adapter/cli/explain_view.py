@@ -104,8 +104,11 @@ def overall(console: Console, trial: Trial, decision: Decision) -> None:
     _say(console, "")
 
 
-def show(console: Console, found: Chain) -> None:
-    """One criterion: sentence, rule, readings, comparison, verdict, other readings, what would change it."""
+def show(console: Console, found: Chain, *, alone: bool = True) -> None:
+    """One criterion: sentence, rule, readings, comparison, verdict, other readings, what would change it.
+
+    Among many (``alone`` false) the lines that would change it are not repeated: they stand under the rule.
+    """
     _say(console, f"[bold]{found.id}[/bold]  {found.kind}  [bold]{_word(found.verdict.value)}[/bold]")
     _row(console, "sentence", f"{found.text}  ({found.source})" if found.source else found.text)
     for number, line in enumerate(found.rule):
@@ -126,13 +129,14 @@ def show(console: Console, found: Chain) -> None:
         _row(console, "if read", f"{other.reading}: {_word(other.verdict.value)}")
     if found.distance:
         _row(console, "distance", found.distance)
-    _changes(console, found)
+    for text in found.settles:
+        _row(console, "settles", text)
+    if alone:
+        _changes(console, found)
     _say(console, "")
 
 
 def _changes(console: Console, found: Chain) -> None:
-    for text in found.settles:
-        _row(console, "settles", text)
     if found.simple and found.verdict is not Verdict.UNKNOWN:
         _row(console, "to change", f"the rule's condition would have to be {_flip(found.verdict)}")
     for line in () if found.simple else found.other_lines:

@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from adapter.model.course import ResponseIs
 from adapter.model.decision import Alternative, CriterionResult, Decision, Evidence, Kind, Verdict
 from adapter.model.monitoring import Monitoring
 from adapter.model.nodes import descend
 from adapter.model.protocol import Criterion, Line, OtherReading, Protocol
 from adapter.model.rules import CriterionIs, Selection
 from adapter.protocol.render.readings import define_selection
-from adapter.protocol.render.sentence import Row, outline
+from adapter.protocol.render.sentence import Row, outline, say_condition
 from adapter.protocol.render.voice import Voice
 
 
@@ -42,7 +43,8 @@ class Chain(msgspec.Struct, frozen=True):
     """One criterion from its printed sentence to its verdict and beyond.
 
     ``simple`` says that the rule is one condition: met if it holds, not met if it does not. ``readings``
-    explains the named readings of the rule. ``other_lines`` are the lines that would give another verdict,
+    explains the named readings of the rule and the responses it asks for, ``other_lines`` are the lines
+    that would give another verdict,
     ``settles`` is what is missing if the verdict is unknown.
     """
 
@@ -90,7 +92,7 @@ def chain(
         source=criterion.source,
         simple=criterion.simple,
         rule=rule[:1] if criterion.simple else rule,
-        readings=tuple(named_readings(criterion, voice)),
+        readings=(*named_readings(criterion, voice), *_responses(protocol, criterion, voice)),
         parts=tuple(_parts(protocol, criterion, results)),
         used=by_role["used"],
         ignored=by_role["ignored"],
@@ -123,6 +125,14 @@ def named_readings(criterion: Criterion, voice: Voice) -> Iterator[tuple[str, st
         if isinstance(node, Selection) and node.name and node.name not in told:
             told[node.name] = define_selection(node, voice)
     yield from told.items()
+
+
+def _responses(protocol: Protocol, criterion: Criterion, voice: Voice) -> Iterator[tuple[str, str]]:
+    """Where a rule asks for the response at a visit: what each response means, in order."""
+    rules = (criterion.lines, criterion.alternatives, criterion.flags)
+    if any(isinstance(node, ResponseIs) for node in descend(rules)):
+        for line in protocol.plan.responses:
+            yield voice.phrase(f"response.{line.state}"), say_condition(line.when, voice)
 
 
 def _parts(

@@ -126,6 +126,9 @@ def test_what_is_watched_on_the_study_is_explained_too() -> None:
     assert found.kind == "endpoint"
     [line] = found.rule
     assert line.when == ((0, "the response at this visit is partial remission"),)
+    meanings = dict(found.readings)
+    assert meanings["complete remission"] == "the reading “protein_at_visit” is below 0.3 g/d"
+    assert meanings["partial remission"].endswith("by above 50 %")
 
 
 def test_who_or_what_is_not_there_is_said_with_what_to_do() -> None:
