@@ -117,7 +117,11 @@ def _standing(versions: Iterable[_Known], day: date) -> Iterable[Finding]:
 
 def _news(known: dict[str, tuple[_Known, ...]], day: date) -> str:
     """Whether that day brought corrections; else what came was late."""
-    corrected = any(version.until == day for versions in known.values() for version in versions)
+    corrected = any(
+        version.until == day and not _undatable(version)
+        for versions in known.values()
+        for version in versions
+    )
     return "corrected" if corrected else "late"
 
 

@@ -170,3 +170,10 @@ def test_a_rule_that_asks_about_what_is_not_there(
 def test_each_terminal_state_is_an_exit_of_the_protocol() -> None:
     assert (FOLDER / "ladders.yaml").exists()
     assert {ladder.criterion for ladder in ladders().values()} == {"X8", "X9"}
+
+
+def test_a_review_may_be_wanted_on_one_day_alone(tmp_path: Path) -> None:
+    [ladder] = loaded(PLAIN.replace("from: 5 days, to: 9 days", "from: 7 days, to: 7 days"), tmp_path)
+    review = ladder.state("B").review
+    assert review is not None
+    assert (review.first, review.target, review.last) == (7, 7, 7)

@@ -105,6 +105,14 @@ def test_a_baseline_that_comes_late() -> None:
     assert [text.partition(";")[2] for text in state.revisions] == [" a result came on 2019-09-01"]
 
 
+def test_a_result_that_came_late_and_was_corrected_the_same_day_came_late() -> None:
+    """Both versions are of day 90: nobody ever saw the first one stand."""
+    state = climbed("X8", *BASE, *versions("72", "66", 70, 90, 90), on=95)
+    assert state.revisions == (
+        f"halved on 2019-08-12 {HALVED} was not known until 2019-09-01; a result came on 2019-09-01",
+    )
+
+
 def test_a_correction_whose_day_is_not_on_record() -> None:
     """Corrections often keep the first report's ``issued``: then only that it was replaced is known."""
     state = climbed("X8", *BASE, *versions("66", "72", 70, 70, 70), on=100)

@@ -161,6 +161,10 @@ def test_since_a_drug_was_begun(tmp_path: Path) -> None:
 """
     rows = (enzyme("alt", "100", 10), tablets("4", 15), enzyme("alt", "100", 28), enzyme("alt", "100", 29))
     assert told(climbed(body, tmp_path, *rows, on=29)) == "A -> B @10; B -> C @29"
+    rows = (enzyme("alt", "100", 10), tablets("4", 10), enzyme("alt", "100", 24))
+    assert told(climbed(body, tmp_path, *rows, on=29)) == "A -> B @10; B -> C @24", (
+        "begun on the day of entry"
+    )
     rows = (enzyme("alt", "100", 10), tablets("4", 5), enzyme("alt", "100", 24))
     assert told(climbed(body, tmp_path, *rows, on=29)) == "A -> B @10; B -> C @24 [HOLD_ASSUMED]"
 

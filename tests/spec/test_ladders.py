@@ -6,9 +6,11 @@ from the exit criteria of the ClinicalTrials.gov record; none comes from running
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from adapter.model.decision import Verdict
+from adapter.model.facts import Finding
 from adapter.protocol.ladder import moves, verdict
 from tests.spec.ladder_words import R, answered, climbed, day, enzyme, gfr, tablets, told, trough
 from tests.spec.protocol_words import Row, lab
@@ -17,6 +19,11 @@ from tests.spec.protocol_words import Row, lab
 
 BASE: tuple[Row, ...] = (gfr("97.2", -6), tablets("4", 0))
 """The baseline eGFR of case V24, and 4 mg/d from the day of randomisation."""
+
+
+def valueless(text: str, on: int) -> Finding:
+    """A result that is on record without a number that could be read."""
+    return msgspec.structs.replace(gfr(text, on), value=None)
 
 
 def course(*readings: str, doses: str = "4 2 1") -> tuple[Row, ...]:
@@ -206,6 +213,19 @@ def test_baseline(name: str) -> None:
         assert state.settles
 
 
+def test_a_baseline_without_a_value_is_none() -> None:
+    state = climbed("X8", valueless("97.2", -6), gfr("80", -10), gfr("66", 70), on=70)
+    assert state.state == "S0"
+    assert state.steps == (), "80 -> 66 falls 17.5 %"
+
+
+def test_what_stands_exactly_on_the_limit_is_shown_where_it_was_read() -> None:
+    [shown] = climbed("X8", *BASE, gfr("68.04", 70), gfr("90", 80), on=80).steps
+    assert (shown.source, shown.target, shown.flags) == ("S0", "S0", ("BOUNDARY",))
+    assert shown.trigger == "fall 97.2 -> 68.04 = 30 % not > 30 %"
+    assert climbed("X8", *BASE, gfr("68.04", 70), gfr("90", 80), on=80).flags == ()
+
+
 def test_each_day_is_compared_within_one_equation() -> None:
     """The 2021 baseline would make 66 a fall of 34 %, the 2009 reading has its own baseline: 5.7 %."""
     rows = (gfr("70", -6), gfr("100", -6, method="CKD-EPI 2021"), gfr("66", 70))
@@ -240,6 +260,7 @@ def test_trough_beside_the_review(name: str) -> None:
 
 
 UNUSABLE = {
+    "no value": valueless("66", 70),
     "no unit": gfr("66", 70, excluded="UNIT_MISSING"),
     "implausible": gfr("66", 70, excluded="IMPLAUSIBLE"),
     "preliminary": gfr("66", 70, excluded="PRELIMINARY"),
