@@ -36,7 +36,7 @@ def revisions(ladder: Ladder, context: Context) -> tuple[str, ...]:
     """What replays of earlier days would have done otherwise, in the order in which it became known."""
     known = {name: _versions(rows) for name, rows in context.findings.items() if name in _concepts(ladder)}
     found: list[str] = []
-    for day in _turning_days(known, context):
+    for day in _turning_days(known, ladder.turnaround, context):
         before = replay(ladder, _as_known(known, add_days(day, -1), context))
         after = replay(ladder, _as_known(known, day, context))
         found += _differences(ladder, before, after, day, _news(known, day))
@@ -73,19 +73,27 @@ def _until(row: Finding, rows: list[Finding]) -> date | None:
 
 
 def _replaces(newer: Finding, older: Finding) -> bool:
-    if newer is older or newer.excluded == REPLACED or newer.method != older.method:
+    if newer is older or newer.method != older.method:
+        return False
+    if newer.excluded == REPLACED and not _later(newer, older):
         return False
     if newer.source.reference == older.source.reference:
         return True
     return newer.when is not None and older.when is not None and newer.when.order[:3] == older.when.order[:3]
 
 
-def _turning_days(known: dict[str, tuple[_Known, ...]], context: Context) -> list[date]:
-    """Days on which something about an earlier day became known."""
+def _later(newer: Finding, older: Finding) -> bool:
+    """Of several replaced versions each replaces those that were known before it."""
+    new, old = _known_since(newer), _known_since(older)
+    return new is not None and old is not None and new > old
+
+
+def _turning_days(known: dict[str, tuple[_Known, ...]], turnaround: int, context: Context) -> list[date]:
+    """Days on which a correction came, or a result later than its laboratory usually takes."""
     days = set()
     for versions in known.values():
         for version in versions:
-            if version.row.when is not None and version.since > version.row.when.last:
+            if version.row.when is not None and (version.since - version.row.when.last).days > turnaround:
                 days.add(version.since)
             if version.until is not None and version.until > version.since:
                 days.add(version.until)

@@ -71,6 +71,16 @@ def test_a_correction_takes_back_what_followed_too() -> None:
     ]
 
 
+def test_each_version_stands_until_the_next() -> None:
+    """66 on day 70, corrected to 72 on day 75 and to 71 on day 80."""
+    first, last = versions("66", "71", 70, 70, 80)
+    second = known(gfr("72", 70), 75, source=Source("Observation/x", "2"), excluded="SUPERSEDED")
+    last = msgspec.structs.replace(last, source=Source("Observation/x", "3"))
+    state = climbed("X8", *BASE, first, second, last, on=100)
+    assert moves(state) == ()
+    assert [text.partition(";")[2] for text in state.revisions] == [" result corrected on 2019-08-17"]
+
+
 def test_a_result_corrected_by_another_resource_of_the_same_sample() -> None:
     old, new = versions("66", "72", 70, 70, 75)
     new = msgspec.structs.replace(new, source=Source("Observation/y", "1"))
