@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Mapping
 from datetime import date, tzinfo
 from types import MappingProxyType
+from typing import Any
 
 from adapter.model.dates import on_day
 from adapter.model.decision import CriterionResult, Evidence
@@ -45,6 +46,7 @@ class Context:
         self.visit: Visit | None = None
         self._at_visits: dict[str, Context] = {"": self}
         self.ladders = ladders
+        self.kept: dict[str, Any] = {}
         self._results: dict[str, CriterionResult] = {}
         self.readings: dict[str, Selection] = {
             named.name: named.rule for named in protocol.readings if isinstance(named.rule, Selection)
@@ -79,7 +81,7 @@ class Context:
         if visit_id not in self._at_visits:
             bound = copy.copy(self)
             bound.visit = self._visits[visit_id]
-            bound._anchors, bound._results = {}, {}
+            bound._anchors, bound._results, bound.kept = {}, {}, {}
             self._at_visits[visit_id] = bound
         return self._at_visits[visit_id]
 

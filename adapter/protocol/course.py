@@ -51,8 +51,15 @@ def state_outcomes(context: Context, ask: Asked) -> tuple[tuple[ResponseWord, st
     """For each line of the response table: its state, its reason, and whether it is the one that holds.
 
     A line holds if its condition is true and that of every line above is not; unknown lines above leave it
-    open.
+    open. Worked out once per visit: a line may ask about every earlier one.
     """
+    if "responses" not in context.kept:
+        context.kept["responses"] = _state_outcomes(context, ask)
+    states: tuple[tuple[ResponseWord, str, Outcome], ...] = context.kept["responses"]
+    return states
+
+
+def _state_outcomes(context: Context, ask: Asked) -> tuple[tuple[ResponseWord, str, Outcome], ...]:
     found: list[tuple[ResponseWord, str, Outcome]] = []
     above: list[Outcome] = []
     for line in context.protocol.plan.responses:

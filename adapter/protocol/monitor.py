@@ -11,7 +11,7 @@ from datetime import date, tzinfo
 
 import msgspec
 
-from adapter.model.dates import add_days
+from adapter.model.dates import PartialDate, add_days
 from adapter.model.decision import CriterionResult
 from adapter.model.facts import Facts
 from adapter.model.kleene import Truth
@@ -45,6 +45,7 @@ def monitor(
     """
     if len(facts.subjects) != 1:
         raise ValueError(f"facts of exactly one subject are needed, not {len(facts.subjects)}")
+    facts = _up_to(as_of, facts)
     context = enrolled_context(protocol, facts, as_of=as_of, zone=zone)
     zero = day_zero(context)
     found = Monitoring(
@@ -59,6 +60,20 @@ def monitor(
         context = enrolled_context(protocol, facts, as_of=as_of, zone=zone, ladders=states)
         found = _watched(found, zero, context, states)
     return msgspec.structs.replace(found, fingerprint=_fingerprint(found))
+
+
+def _up_to(as_of: date, facts: Facts) -> Facts:
+    """What had happened by the day; what may have, by its date, stays."""
+
+    def begun(when: PartialDate | None) -> bool:
+        return when is None or when.first <= as_of
+
+    return msgspec.structs.replace(
+        facts,
+        findings=tuple(row for row in facts.findings if begun(row.when)),
+        events=tuple(row for row in facts.events if begun(row.start)),
+        interventions=tuple(row for row in facts.interventions if begun(row.start)),
+    )
 
 
 def enrolled_context(
