@@ -43,18 +43,10 @@ def patient(stated: Record) -> Resource:
 
 def enrolment(study: str, entered: date, arm: str) -> list[Resource]:
     """``randomised: DATE`` and ``arm: CODE`` as a ResearchSubject on the study from that day."""
-    subject: Resource = {
-        "resourceType": "ResearchSubject",
-        "id": "enrolment",
-        "meta": {"versionId": "1"},
-        "status": "on-study",
-        "study": {"reference": f"ResearchStudy/{study}"},
-        "individual": dict(SUBJECT),
-        "period": {"start": entered.isoformat()},
-    }
-    _put(subject, "assignedArm", arm or None)
+    record = {"research_subject": "on-study", "study": study, "from": entered.isoformat()}
     known = {"resourceType": "ResearchStudy", "id": study, "status": "active"}
-    return [subject, {**known, "identifier": [{"value": study}]}]
+    with_arm = record | ({"arm": arm} if arm else {})
+    return [*_research_subject("enrolment", with_arm), {**known, "identifier": [{"value": study}]}]
 
 
 def attestation(answers: Record, questionnaire: str, authored: date, name: str = "attestation") -> Resource:
