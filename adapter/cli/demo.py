@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 from rich.console import Console
 
-from adapter import pipeline
-from adapter.cli import show
+from adapter import monitoring, pipeline
+from adapter.cli import monitor_view, show
 from adapter.demo import hospital
 from adapter.pipeline import Workspace
 from adapter.writeback.send import WriteReport
@@ -22,9 +22,9 @@ _EMBEDDED = "http://127.0.0.1/fhir"
 
 
 def run(console: Console, progress: Console, folder: Path, base_url: str) -> None:
-    """Generate, land, screen, write back twice, export; everything lies under ``folder`` afterwards."""
+    """Generate, land, screen, follow, write back twice, export; everything lies under ``folder`` then."""
     workspace = Workspace(folder)
-    for old in ("hospital", "landing", "screening", "writeback", "exports"):
+    for old in ("hospital", "landing", "screening", "monitoring", "writeback", "exports"):
         shutil.rmtree(folder / old, ignore_errors=True)
     if not base_url:
         (folder / "fhir.sqlite").unlink(missing_ok=True)
@@ -40,12 +40,15 @@ def run(console: Console, progress: Console, folder: Path, base_url: str) -> Non
     show.accounts(console, done.sifted, done.facts.issues)
     console.rule(f"3. Who may be eligible for {trial.protocol.id} as of {AS_OF}")
     show.funnel(console, done.funnel, trial.protocol)
-    console.rule("4. Tell the hospital: ResearchSubject, Flag, Provenance")
+    console.rule("4. Follow those on the study")
+    followed = monitoring.monitor(trial, workspace, as_of=AS_OF, progress=progress.print)
+    monitor_view.in_brief(console, followed)
+    console.rule("5. Tell the hospital: ResearchSubject, Flag, Provenance")
     first = _write(trial, workspace, base_url)
     show.written(console, first)
     again = _write(trial, workspace, base_url)
     console.print(f"and once more: {again.resources_written} resources written, nothing doubled")
-    console.rule("5. Tell the sponsor: SDTM, pseudonymised")
+    console.rule("6. Tell the sponsor: SDTM, pseudonymised")
     report = pipeline.export_sdtm(trial, workspace, key=_key(folder / "pseudonym.key"))
     show.exported(console, report)
     console.rule()
@@ -54,7 +57,9 @@ def run(console: Console, progress: Console, folder: Path, base_url: str) -> Non
         console,
         {
             "verdicts with evidence": str(workspace.screening / "decisions.ndjson"),
+            "why, for one person": f"adapter explain p00007 --workspace {folder}",
             "facts and issues": str(workspace.screening / "facts"),
+            "outcomes, exits, due": str(workspace.monitoring),
             "what was planted": str(made.truth),
             "raw data and coverage": str(workspace.landing / "manifest.json"),
             "written FHIR resources": served + ("" if base_url else "   then /fhir/ResearchSubject"),
@@ -70,7 +75,7 @@ def _write(trial: pipeline.Trial, workspace: Workspace, base_url: str) -> WriteR
 
     transport = None if base_url else httpx.ASGITransport(create_app(workspace.root / "fhir.sqlite"))
     report = asyncio.run(
-        pipeline.write_back(
+        monitoring.write_back(
             trial, workspace, base_url or _EMBEDDED, now=datetime.now(UTC), transport=transport
         )
     )

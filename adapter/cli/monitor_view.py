@@ -29,9 +29,35 @@ def monitored(console: Console, trial: Trial, report: MonitoringReport) -> None:
     _due(console, report.rows)
 
 
+def in_brief(console: Console, report: MonitoringReport) -> None:
+    """The rates by arm and how many people there is something to do about."""
+    rates(console, report.results)
+    counts = {
+        "safety": sum(_is_met(row.safety) for row in report.rows),
+        "exit criteria": sum(_is_met(row.exits) for row in report.rows),
+        "deviations": sum(_is_met(row.deviations) for row in report.rows),
+    }
+    told = ", ".join(f"{name} {count}" for name, count in counts.items())
+    console.print(f"{len(report.rows)} people followed; to look at: {told} (adapter monitor shows each)")
+
+
+def _is_met(found: Iterable[CriterionResult]) -> bool:
+    return any(one.verdict is Verdict.MET for one in found)
+
+
 def outcomes(console: Console, trial: Trial, found: ResultsTable) -> None:
-    """One line a rate: how many of how many, the exact interval, and who is missing."""
+    """The rates, then for each outcome its sentence, the differences, and who met or misses it."""
+    rates(console, found)
     texts = {rule.id: rule.text for rule in trial.protocol.plan.endpoints}
+    for outcome in found.outcomes:
+        console.print(f"{outcome.id}  {texts.get(outcome.id, '')}", highlight=False, markup=False)
+        for difference in outcome.differences:
+            console.print(f"  {_difference(difference)}", highlight=False, markup=False)
+        _who(console, outcome)
+
+
+def rates(console: Console, found: ResultsTable) -> None:
+    """One line a rate: how many of how many, the exact interval, and how many are missing."""
     table = Table(title=f"Outcomes as of {found.as_of}", title_justify="left", box=None, pad_edge=False)
     for heading in ("outcome", "of the", "arm", "met", "%", "95 % (exact)", "missing"):
         table.add_column(heading, justify="right" if heading in ("met", "%", "missing") else "left")
@@ -50,11 +76,6 @@ def outcomes(console: Console, trial: Trial, found: ResultsTable) -> None:
                 f"{count.missing}{still_open}" if rate.population == "evaluated" else "",
             )
     console.print(table)
-    for outcome in found.outcomes:
-        console.print(f"{outcome.id}  {texts.get(outcome.id, '')}", highlight=False, markup=False)
-        for difference in outcome.differences:
-            console.print(f"  {_difference(difference)}", highlight=False, markup=False)
-        _who(console, outcome)
 
 
 def _who(console: Console, outcome: Outcome) -> None:
