@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types bench hapi secrets clean
+.PHONY: help demo test lint types bench pages hapi secrets clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,11 @@ types: .venv/dev.stamp ## mypy
 bench: .venv/dev.stamp ## sieve and mappers against peers
 	$(BIN)/pip install -q -e '.[dev,bench]'
 	$(BIN)/python -m benchmarks
+
+pages: .venv/run.stamp ## write again what is rendered from the protocols: pages and the editors' schema
+	@for folder in mappings/protocols/*/; do for lang in en zh; do \
+	  $(BIN)/adapter render --protocol $$folder --lang $$lang --out docs; done; done
+	$(BIN)/adapter render --as json-schema --out mappings/protocols
 
 hapi: .venv/dev.stamp ## run a HAPI FHIR server and print its base URL (PORT=8080)
 	@$(BIN)/python -m tests.servers.hapi --port $(or $(PORT),8080)

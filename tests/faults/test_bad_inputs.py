@@ -28,7 +28,7 @@ from adapter.source.landing import Landing, land_folder
 NOW = datetime(2019, 6, 3, tzinfo=UTC)
 ZONE = ZoneInfo("Asia/Shanghai")
 LOINC, UCUM = "http://loinc.org", "http://unitsofmeasure.org"
-ALBUMIN, CREATININE, PROTEIN_24H, CRP, LEUKOCYTES = "1751-7", "14682-9", "2889-4", "1988-5", "6690-2"
+ALBUMIN, CREATININE, PROTEIN_24H, CRP, MONOCYTES = "1751-7", "14682-9", "2889-4", "1988-5", "742-7"
 ELSEWHERE = [{"url": "http://elsewhere.example/not-really", "valueBoolean": True}]
 
 
@@ -266,7 +266,7 @@ READINGS: dict[str, tuple[bytes, Reading, list[str]]] = {
         [],
     ),
     "10^9/L for a count nobody asks for": (
-        observation(code=LEUKOCYTES, valueQuantity=quantity(6.2, "10^9/L")),
+        observation(code=MONOCYTES, valueQuantity=quantity(6.2, "10^9/L")),
         no_number("UNMAPPED"),
         [],
     ),

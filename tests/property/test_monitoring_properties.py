@@ -22,7 +22,7 @@ DAYS = st.dates(ENTRY - timedelta(days=30), LAST).map(str)
 ON_STUDY = had(
     "research_subject",
     str(ENTRY),
-    attributes=(("study_identifier", "NCT03864250"), ("assigned_arm", "TAC-PRED")),
+    attributes=(("study_identifier", "NCT03864250"), ("assigned_arm", "TACPRED")),
 )
 VALUES = st.decimals("0.1", 20, places=1).map(str)
 ROWS: st.SearchStrategy[Row] = st.one_of(

@@ -6,7 +6,7 @@ HEAD = """
 id: EXAMPLE-1
 version: "1"
 title: An example
-study: {arms: [{code: TAC, title: one}, {code: TAC-PRED, title: other}]}
+study: {arms: [{code: TAC, title: one}, {code: TACPRED, title: other}]}
 anchors:
   screening: {as_of: true}
   biopsy: {event: kidney_biopsy}

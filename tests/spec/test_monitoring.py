@@ -183,7 +183,7 @@ def test_two_arms_on_record_are_a_conflict() -> None:
     other = msgspec.structs.replace(
         ON_STUDY,
         source=msgspec.structs.replace(ON_STUDY.source, reference="ResearchSubject/2"),
-        attributes=(("study_identifier", "NCT03864250"), ("assigned_arm", "TAC-PRED")),
+        attributes=(("study_identifier", "NCT03864250"), ("assigned_arm", "TACPRED")),
     )
     assert watched().arm == "TAC"
     assert watched(other).arm == ""

@@ -24,7 +24,7 @@ from adapter.pipeline import Trial, Workspace
 from adapter.protocol import monitor
 
 AS_OF = date(2019, 6, 3)  # after week 48 of everyone
-ARMS = {"Tacrolimus monotherapy": "TAC", "Tacrolimus with prednisone": "TAC-PRED"}
+ARMS = {"Tacrolimus monotherapy": "TAC", "Tacrolimus with prednisone": "TACPRED"}
 RESPONSES = {"CR": "complete", "PR": "partial"}
 # what the plan says of week 48 -> verdicts on complete, partial and any remission
 WEEK_48 = {
@@ -257,4 +257,4 @@ def test_the_results_table_counts_what_was_planned(followed: Followed) -> None:
             missing = planned[arm, None]
             assert rates[arm, "evaluated"].met == rates[arm, "itt"].met == planned[arm, response]
             assert (rates[arm, "evaluated"].of, rates[arm, "itt"].of) == (everyone - missing, everyone)
-    assert followed.report.results.arms == ("TAC", "TAC-PRED")
+    assert followed.report.results.arms == ("TAC", "TACPRED")

@@ -65,7 +65,7 @@ def test_the_group_of_the_main_study_as_its_record_reads() -> None:
 def test_the_study_names_its_arms_group_and_plan() -> None:
     study = resources(MAIN)["ResearchStudy"]
     assert study["identifier"] == [{"system": "https://clinicaltrials.gov", "value": "NCT03864250"}]
-    assert [arm["name"] for arm in study["arm"]] == ["TAC", "TAC-PRED"]
+    assert [arm["name"] for arm in study["arm"]] == ["TAC", "TACPRED"]
     assert study["enrollment"] == [{"reference": f"Group/{resources(MAIN)['Group']['id']}"}]
     assert study["protocol"] == [{"reference": f"PlanDefinition/{resources(MAIN)['PlanDefinition']['id']}"}]
 
