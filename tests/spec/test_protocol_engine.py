@@ -42,6 +42,8 @@ readings:
   last: {finding: urine_protein_24h}
   peak: {finding: urine_protein_24h, take: highest}
   many: {finding: urine_protein_24h, take: any, of_at_least: 4}
+  some: {finding: urine_protein_24h, take: any}
+  each: {finding: urine_protein_24h, take: every}
 criteria:
   - id: RULE
     kind: inclusion
@@ -65,8 +67,13 @@ def troughs(*levels: str) -> list[Row]:
     return [lab("tacrolimus_trough", level, f"2019-05-0{day}") for day, level in enumerate(levels, 1)]
 
 
+def spanned(start: str, end: str) -> list[Row]:
+    return values("urine_protein_24h", (start, "2019-01-10"), (end, "2019-05-10"))
+
+
 NEAR = "met [READINGS_DISAGREE]"
 ONE_DAY = values("urine_protein_24h", ("10", "2019-05-10T08:00:00Z"), ("4", "2019-05-10T12:00:00Z"))
+TORN = values("urine_protein_24h", ("10", "2019-01-10"), ("4", "2019-05-10"), ("8", "2019-05-10"))
 LATER = values("urine_protein_24h", ("10", "2019-06-04"))
 PROTEIN = values("urine_protein_24h", ("10", "2019-01-10"), ("8", "2019-03-10"), ("4", "2019-05-10"))
 A_DAY = "{elapsed: {since: visit, until: screening, at_least: 1 day}}"
@@ -104,6 +111,22 @@ TROUGHS = "share: {finding: tacrolimus_trough, at_most: 10 ng/mL, of_at_least: 3
             "unknown",
         ),  # three values, four are asked for
         ("{fall: {from: peak, to: last}, above: 10 %}", ONE_DAY, "unknown"),  # not within one day
+        # 10 -> 8 is 20 %, 10 -> 4 is 60 %: all later values, or one of them, or the latest
+        ("{fall: {from: first, to: each}, at_least: 20 %}", PROTEIN, "met [BOUNDARY]"),
+        ("{fall: {from: first, to: each}, above: 50 %}", PROTEIN, "not_met"),
+        ("{fall: {from: first, to: some}, above: 50 %}", PROTEIN, "met"),
+        ("{fall: {from: first, to: some}, above: 70 %}", PROTEIN, "not_met"),
+        # the end reading itself has to be somewhere too
+        ("{fall: {from: first, to: last}, above: 50 %, reaching: {below: 5 g/d}}", PROTEIN, "met"),
+        ("{fall: {from: first, to: last}, above: 50 %, reaching: {below: 3 g/d}}", PROTEIN, "not_met"),
+        # two values of the last day that answer differently: 60 % and 20 %
+        ("{fall: {from: first, to: last}, above: 50 %}", TORN, "unknown [CONFLICT]"),
+        # intervals: >10 to 4 is more than 60 %; 10 to <5 more than 50 %; 10 to >4 less than 60 %
+        ("{fall: {from: first, to: last}, above: 60 %}", spanned(">10", "4"), "met"),
+        ("{fall: {from: first, to: last}, above: 50 %}", spanned("10", "<5"), "met"),
+        ("{fall: {from: first, to: last}, at_least: 60 %}", spanned("10", ">4"), "not_met"),
+        ("{fall: {from: first, to: last}, above: 60 %}", spanned("<10", "4"), "not_met"),
+        ("{fall: {from: first, to: last}, above: 30 %}", spanned("<10", "<4"), "unknown"),
         # an assessment sees nothing from after its day
         ("{finding: urine_protein_24h, from: 2019-05-01, to: 2019-12-31, above: 3 g/d}", LATER, "unknown"),
         # repeated: on 2 dates at least 14 days apart
