@@ -82,6 +82,9 @@ def test_no_medication_record_is_no_answer_without_a_complete_history() -> None:
         ({"igra": lab("igra", "?", DAY)}, "EXCL02TB", "unknown"),
         ({"cmv_dna": None, "m": lab("cmv_igm", "+", DAY)}, "EXCL02CM", "unknown [CMV_IGM_ONLY]"),
         ({"fungal_infection": None}, "EXCL02FU", "unknown"),
+        # an answer between positive and negative is neither
+        ({"hbsag": lab("hbsag", "?", DAY)}, "EXCL02HB", "unknown"),
+        ({"igra": lab("igra", "?", DAY)}, "EXCL02TB", "unknown"),
         # a diagnosis that is not confirmed is not passed over for a negative test
         ({"h": had("hiv", "2019-05-01", presence="unconfirmed")}, "EXCL02HI", "unknown"),
         ({"c": had("cmv_disease", "2019-05-01", presence="unconfirmed")}, "EXCL02CM", "unknown"),
@@ -130,6 +133,13 @@ def test_one_raised_enzyme_is_enough_though_another_is_missing() -> None:
         ("<30%", "not_met"),
         ("25-50%", "unknown"),
         (">25%", "unknown"),
+        ("<=30%", "not_met [BOUNDARY]"),
+        ("≤25%", "not_met"),
+        (">=30%", "unknown [BOUNDARY]"),  # 30 itself is possible
+        ("≥31%", "met"),
+        (">30%", "met"),  # as ">8" in V7f
+        ("30-30%", "not_met [BOUNDARY]"),
+        ("50-25%", "unknown"),  # the wrong way round says nothing
         ("mild", "not_met [FIBROSIS_IN_WORDS]"),
         ("moderate", "unknown [FIBROSIS_IN_WORDS]"),
         ("severe", "met [FIBROSIS_IN_WORDS]"),
