@@ -84,7 +84,6 @@ def test_no_medication_record_is_no_answer_without_a_complete_history() -> None:
         ({"fungal_infection": None}, "EXCL02FU", "unknown"),
         # an answer between positive and negative is neither
         ({"hbsag": lab("hbsag", "?", DAY)}, "EXCL02HB", "unknown"),
-        ({"igra": lab("igra", "?", DAY)}, "EXCL02TB", "unknown"),
         # a diagnosis that is not confirmed is not passed over for a negative test
         ({"h": had("hiv", "2019-05-01", presence="unconfirmed")}, "EXCL02HI", "unknown"),
         ({"c": had("cmv_disease", "2019-05-01", presence="unconfirmed")}, "EXCL02CM", "unknown"),
