@@ -132,7 +132,7 @@ class _Reader:
             yield self._case(name, entry)
 
     def _case(self, name: str, entry: Tree) -> Case:
-        person = self._person(entry.get("like", ""), entry, ())
+        person = self._person(entry["like"], entry, ()) if "like" in entry else {}
         if change := entry.get("change"):
             person = _merge(person, change)
         self._only(person, _PERSON)

@@ -27,3 +27,17 @@ def test_case(report: assurance.CaseReport) -> None:
 
 def test_there_are_cases(tmp_path: Path) -> None:
     assert len(_reports()) >= 140
+
+
+def test_a_case_may_be_a_whole_person_of_its_own(tmp_path: Path) -> None:
+    cases = tmp_path / "cases.yaml"
+    cases.write_text(
+        "protocol: NCT03864250\n"
+        "cases:\n"
+        "  - case: alone\n"
+        "    change: {as_of: 2019-06-03, patient: {sex: male, birth: 1967-03-14}}\n"
+        "    expect: {INCL01: met, EXCL08: false, overall: undetermined}\n",
+        encoding="utf-8",
+    )
+    (report,) = assurance.check_cases(pipeline.open_trial(site=""), cases)
+    assert not report.differences
