@@ -189,11 +189,14 @@ def _order(key: str, record: Record) -> list[Resource]:
         if "to" in record:
             repeat["boundsPeriod"] = {"start": record["on"], "end": record["to"]}
         else:
-            days = {"value": int(record["days"]), "unit": "d", "system": UCUM, "code": "d"}
-            repeat["boundsDuration"] = days
+            repeat["boundsDuration"] = _days(record)
     if dosage:
         resource["dosageInstruction"] = [dosage]
     return [resource]
+
+
+def _days(record: Record) -> Resource:
+    return {"value": int(record["days"]), "unit": "d", "system": UCUM, "code": "d"}
 
 
 def _dispense(key: str, record: Record) -> list[Resource]:
@@ -202,8 +205,7 @@ def _dispense(key: str, record: Record) -> list[Resource]:
     dosage = _drug(resource, record, record["dispense"])
     resource["whenHandedOver"] = record["on"]
     if "days" in record:
-        days = {"value": int(record["days"]), "unit": "d", "system": UCUM, "code": "d"}
-        resource["daysSupply"] = days
+        resource["daysSupply"] = _days(record)
     if dosage:
         resource["dosageInstruction"] = [dosage]
     return [resource]
