@@ -2,7 +2,8 @@
 
 A site is a folder under ``mappings/sites/``; its ``site.toml`` is read here. Secrets never stand in
 the file: ``token_file`` (or the environment variable ``ADAPTER_TOKEN_FILE``) names a file that holds
-the bearer token, ``pseudonym_key_file`` (``ADAPTER_PSEUDONYM_KEY_FILE``) one that holds the site's key.
+the bearer token, ``pseudonym_key_file`` (``ADAPTER_PSEUDONYM_KEY_FILE``) one that holds the site's key,
+``smart.key_file`` (``ADAPTER_SMART_KEY_FILE``) one with the private key of SMART Backend Services.
 """
 
 from __future__ import annotations
@@ -17,8 +18,30 @@ import msgspec
 from adapter.errors import ConfigError
 
 
+class Smart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[smart]``: how the adapter proves itself to the hospital's authorisation server.
+
+    ``token_url`` and ``algorithm`` (RS384 or ES384) may stay empty: the first is then read from
+    ``.well-known/smart-configuration``, the second follows from the key. ``scopes`` are asked for as written.
+    Source: SMART App Launch 2.2, Backend Services.
+    """
+
+    client_id: str
+    key_file: str = ""
+    key_id: str = ""
+    token_url: str = ""
+    algorithm: str = ""
+    scopes: tuple[str, ...] = ("system/*.rs",)
+
+
 class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``site.toml``. ``systems`` names the site's own code and identifier systems."""
+    """``site.toml``.
+
+    ``dialect`` names a server's make in :mod:`adapter.source.dialects` ("" asks ``/metadata``), ``bulk_group``
+    the Group to export ("" exports all patients), ``rungs`` the ways of write-back this site allows, best first
+    (none named: what ``/metadata`` allows), ``approval`` whether a person approves each write before it is
+    sent. ``systems`` names the site's own code and identifier systems.
+    """
 
     name: str
     site_id: str
@@ -27,7 +50,11 @@ class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     base_url: str = ""
     token_file: str = ""
     pseudonym_key_file: str = ""
-    rungs: tuple[str, ...] = ("ResearchSubject",)
+    dialect: str = ""
+    smart: Smart | None = None
+    bulk_group: str = ""
+    rungs: tuple[str, ...] = ()
+    approval: bool = False
     systems: dict[str, str] = {}
     laboratories: dict[str, str] = {}
     options: dict[str, bool] = {}
