@@ -37,10 +37,10 @@ class Smart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``site.toml``.
 
-    ``dialect`` names a server's make in :mod:`adapter.source.dialects` ("" asks ``/metadata``), ``bulk_group``
-    the Group to export ("" exports all patients), ``rungs`` the ways of write-back this site allows, best first
-    (none named: what ``/metadata`` allows), ``approval`` whether a person approves each write before it is
-    sent. ``systems`` names the site's own code and identifier systems.
+    ``dialect`` names a server's make in :mod:`adapter.source.dialects` ("" asks ``/metadata``),
+    ``bulk_group`` the Group to export ("" exports all patients), ``rungs`` the ways of write-back this site
+    allows, best first (none named: what ``/metadata`` allows), ``approval`` whether a person approves each
+    write before it is sent. ``systems`` names the site's own code and identifier systems.
     """
 
     name: str
