@@ -7,39 +7,18 @@ that produce them are explained in ``docs/protocol-vocabulary.md``.
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from adapter.model.decision import Overall
 from adapter.model.nodes import Moment, Node, Period
-
-if TYPE_CHECKING:
-    from adapter.model.quantity import Comparison
-    from adapter.model.rules import Bound, Selection
+from adapter.model.quantity import Comparison
+from adapter.model.selection import Bound, Selection
 
 ResponseWord = Literal["complete", "partial", "none", "relapse", "unknown"]
 DoseTake = Literal["first", "latest", "highest", "lowest"]
 DoseDirection = Literal["reduction", "increase", "any"]
 EARLIER = "earlier"
 """``at: earlier`` asks about any visit planned before the one in hand."""
-
-
-class Timed(Node, frozen=True, kw_only=True):
-    """When a drug level counts as a trough: hours since the last intake on record, both ends included.
-
-    Within ``low``..``high`` it does, within ``wide_low``..``wide_high`` with APPROX, else it is no trough. An
-    intake more than ``look_back`` hours before the sample is not the last one, it is the last one *known*:
-    then only the ``named`` concepts (whose code says trough) count. ``steady_days`` is how long the dose has
-    to be unchanged.
-    """
-
-    drugs: tuple[str, ...]
-    low: Fraction
-    high: Fraction
-    wide_low: Fraction
-    wide_high: Fraction
-    look_back: Fraction
-    named: tuple[str, ...] = ()
-    steady_days: int = 0
 
 
 class ResponseIs(Node, frozen=True, kw_only=True):

@@ -10,7 +10,8 @@ from fractions import Fraction
 from typing import Literal
 
 from adapter.model.nodes import Node
-from adapter.model.rules import Bound, Condition, DrugSelector, Selection
+from adapter.model.rules import Condition
+from adapter.model.selection import Bound, DrugSelector, Selection
 
 MeasureKind = Literal["fall", "rise", "multiple", "level"]
 Worst = Literal["highest", "lowest"]

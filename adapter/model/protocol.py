@@ -16,7 +16,8 @@ import msgspec
 from adapter.model.course import ResponseWord
 from adapter.model.decision import Kind, Verdict
 from adapter.model.nodes import Moment, Node, Period
-from adapter.model.rules import AnchorRule, Condition, Selection, Silence
+from adapter.model.rules import AnchorRule, Condition
+from adapter.model.selection import Selection, Silence
 
 Severity = Literal["", "low", "medium", "high"]
 

@@ -16,7 +16,7 @@ import msgspec
 from adapter.model.nodes import Duration, Moment, Period
 from adapter.model.protocol import Vocabulary
 from adapter.model.quantity import parse_number
-from adapter.model.rules import Amount, Selection
+from adapter.model.selection import Amount, Selection
 from adapter.protocol import words
 from adapter.protocol.tree import Mistakes, Tree
 

@@ -15,7 +15,8 @@ from adapter.model.decision import Alternative, CriterionResult, Decision, Evide
 from adapter.model.monitoring import Monitoring
 from adapter.model.nodes import descend
 from adapter.model.protocol import Criterion, Line, OtherReading, Protocol
-from adapter.model.rules import CriterionIs, Selection
+from adapter.model.rules import CriterionIs
+from adapter.model.selection import Selection
 from adapter.protocol.render.readings import define_selection
 from adapter.protocol.render.sentence import Row, outline, say_condition
 from adapter.protocol.render.voice import Voice

@@ -16,19 +16,8 @@ import msgspec
 from adapter.model.decision import Verdict
 from adapter.model.nodes import Moment, Node, Period, descend, meaning, same_meaning
 from adapter.model.protocol import Criterion, Line, Protocol, Vocabulary
-from adapter.model.rules import (
-    AllOf,
-    Amount,
-    AnyOf,
-    Bounds,
-    Condition,
-    CriterionIs,
-    EventDay,
-    EventTest,
-    Not,
-    ReadingIs,
-    Selection,
-)
+from adapter.model.rules import AllOf, AnyOf, Condition, CriterionIs, EventDay, Not, ReadingIs
+from adapter.model.selection import Amount, Bounds, EventTest, Selection
 
 MAX_ID = 8
 """SDTM IETESTCD holds at most 8 characters (SDTMIG, variable naming)."""

@@ -22,8 +22,6 @@ from adapter.model.rules import (
     DayIs,
     Deceased,
     Elapsed,
-    EventTest,
-    ExposureTest,
     Implies,
     Not,
     ReadingIs,
@@ -31,6 +29,7 @@ from adapter.model.rules import (
     SexIs,
     Share,
 )
+from adapter.model.selection import EventTest, ExposureTest
 from adapter.protocol.answers import attested_outcome
 from adapter.protocol.changes import change_outcome
 from adapter.protocol.context import Context

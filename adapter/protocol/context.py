@@ -14,7 +14,8 @@ from adapter.model.facts import Event, Facts, Finding, Intervention, Subject
 from adapter.model.monitoring import LadderState
 from adapter.model.nodes import Moment, Period
 from adapter.model.protocol import Criterion, Protocol, Visit
-from adapter.model.rules import AnchorRule, Selection
+from adapter.model.rules import AnchorRule
+from adapter.model.selection import Selection
 from adapter.protocol.days import Frame, Span
 
 

@@ -15,11 +15,10 @@ from adapter.model.course import (
     GapIs,
     LadderIs,
     ResponseIs,
-    Timed,
 )
 from adapter.model.decision import Overall
 from adapter.model.quantity import Comparison
-from adapter.model.rules import Amount, Bound, Selection
+from adapter.model.selection import Amount, Bound, Selection, Timed
 from adapter.protocol import words
 from adapter.protocol.amounts import (
     Scope,

@@ -13,7 +13,7 @@ import msgspec
 from adapter.model.dates import PartialDate, add_days, add_months
 from adapter.model.decision import Evidence
 from adapter.model.kleene import Truth
-from adapter.model.rules import DateRelation
+from adapter.model.selection import DateRelation
 
 
 class Span(msgspec.Struct, frozen=True):

@@ -12,7 +12,6 @@ from adapter.model.rules import (
     AllOf,
     AnyOf,
     Attested,
-    Bound,
     Change,
     Condition,
     CriterionIs,
@@ -23,10 +22,10 @@ from adapter.model.rules import (
     Not,
     ReadingIs,
     Repeated,
-    Selection,
     SexIs,
     Share,
 )
+from adapter.model.selection import Bound, Selection
 from adapter.protocol import words
 from adapter.protocol.amounts import (
     Scope,

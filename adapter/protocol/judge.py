@@ -10,7 +10,7 @@ import msgspec
 from adapter.model.facts import Finding
 from adapter.model.kleene import Truth, all_of
 from adapter.model.quantity import Comparison, Interval, number_text, parse_number
-from adapter.model.rules import (
+from adapter.model.selection import (
     Amount,
     Answers,
     Bound,

@@ -24,7 +24,7 @@ from adapter.model.ladder import (
 )
 from adapter.model.nodes import Period, descend
 from adapter.model.protocol import Protocol, Vocabulary
-from adapter.model.rules import Selection
+from adapter.model.selection import Selection
 from adapter.protocol import words
 from adapter.protocol.amounts import Scope, read_days, read_plain_amount
 from adapter.protocol.grammar import read_condition

@@ -16,7 +16,7 @@ from adapter.model.facts import Finding
 from adapter.model.kleene import Truth, all_of
 from adapter.model.ladder import Baseline, Measure
 from adapter.model.quantity import Interval, number_text
-from adapter.model.rules import Bound
+from adapter.model.selection import Bound
 from adapter.protocol.changes import relative_change, series_of
 from adapter.protocol.context import Context
 from adapter.protocol.judge import SYMBOLS, worded

@@ -21,7 +21,7 @@ from adapter.model.ladder import (
     Trigger,
 )
 from adapter.model.quantity import parse_number
-from adapter.model.rules import Bound, DrugSelector
+from adapter.model.selection import Bound, DrugSelector
 from adapter.protocol import words
 from adapter.protocol.amounts import Scope, read_amount, read_days, read_plain_amount
 from adapter.protocol.ladder_words import DOSE_CHANGES, LATE, PLACES, TIMINGS

@@ -11,7 +11,7 @@ from adapter.model.decision import Evidence
 from adapter.model.kleene import Truth, all_of, any_of
 from adapter.model.ladder import ENTRY, Measure, Transition, Trigger
 from adapter.model.quantity import Interval
-from adapter.model.rules import Bound
+from adapter.model.selection import Bound
 from adapter.protocol.judge import compare_intervals
 from adapter.protocol.ladder_days import Named
 from adapter.protocol.ladder_rounds import Round, compare, highest

@@ -21,7 +21,8 @@ from adapter.model.protocol import (
     Study,
     Vocabulary,
 )
-from adapter.model.rules import AnchorRule, Selection
+from adapter.model.rules import AnchorRule
+from adapter.model.selection import Selection
 from adapter.protocol import words
 from adapter.protocol.amounts import Scope, read_period
 from adapter.protocol.check import check_structure

@@ -7,7 +7,8 @@ from fractions import Fraction
 from adapter.model.facts import Finding
 from adapter.model.kleene import Truth, all_of, any_of
 from adapter.model.quantity import Interval
-from adapter.model.rules import ReadingIs, ReadingTest, Repeated, Selection, Share
+from adapter.model.rules import ReadingIs, Repeated, Share
+from adapter.model.selection import ReadingTest, Selection
 from adapter.protocol.context import Context
 from adapter.protocol.judge import Judged, judge
 from adapter.protocol.outcome import Outcome, merge_evidence, unique

@@ -13,7 +13,7 @@ from adapter.model.decision import Evidence
 from adapter.model.facts import Event, Intervention, Source
 from adapter.model.kleene import Truth, all_of, any_of
 from adapter.model.nodes import Period
-from adapter.model.rules import EventTest, ExposureTest
+from adapter.model.selection import EventTest, ExposureTest
 from adapter.protocol.context import Context
 from adapter.protocol.days import Frame, Span, compare_days
 from adapter.protocol.outcome import Outcome, unique

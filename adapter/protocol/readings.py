@@ -17,7 +17,7 @@ from adapter.model.decision import Evidence
 from adapter.model.facts import Finding
 from adapter.model.kleene import Truth
 from adapter.model.nodes import Period
-from adapter.model.rules import Bounds, Codes, Exists, MeasuredBy, NotDuring, ReadingTest, Selection
+from adapter.model.selection import Bounds, Codes, Exists, MeasuredBy, NotDuring, ReadingTest, Selection
 from adapter.protocol.context import Context, finding_order
 from adapter.protocol.days import Frame, Span
 from adapter.protocol.occurrences import near_occurrence

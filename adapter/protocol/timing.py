@@ -13,9 +13,9 @@ from typing import Literal
 
 import msgspec
 
-from adapter.model.course import Timed
 from adapter.model.dates import add_days
 from adapter.model.facts import Finding
+from adapter.model.selection import Timed
 from adapter.protocol.context import Context
 from adapter.protocol.doses import dose_on
 

@@ -14,7 +14,7 @@ from adapter.model.course import DoseDirection, DoseTake, ResponseWord
 from adapter.model.decision import Overall
 from adapter.model.protocol import Severity
 from adapter.model.quantity import Comparison
-from adapter.model.rules import DateRelation, DrugSelector, Presence, Take
+from adapter.model.selection import DateRelation, DrugSelector, Presence, Take
 
 Edge = Literal["start", "end"]
 Timing = Literal["overlap", "onset", "end"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from adapter.model.dates import add_months, completed_years, parse_date
 from adapter.model.kleene import Truth
-from adapter.model.rules import DateRelation
+from adapter.model.selection import DateRelation
 from adapter.protocol.days import Frame, Span, compare_days
 from tests.spec.protocol_words import ZONE, when
 

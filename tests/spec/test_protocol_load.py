@@ -9,7 +9,8 @@ import pytest
 
 from adapter.errors import ProtocolError
 from adapter.model.protocol import Protocol
-from adapter.model.rules import Bounds, ReadingIs
+from adapter.model.rules import ReadingIs
+from adapter.model.selection import Bounds
 from adapter.protocol import load
 from tests.spec.protocol_words import MAPPINGS, protocol, vocabulary
 

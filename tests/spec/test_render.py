@@ -17,7 +17,8 @@ from adapter import pipeline
 from adapter.cli import explain_view, render_view
 from adapter.model.nodes import Node, descend, meaning
 from adapter.model.protocol import Protocol
-from adapter.model.rules import AnchorRule, Condition, ReadingTest
+from adapter.model.rules import AnchorRule, Condition
+from adapter.model.selection import ReadingTest
 from adapter.protocol import load, words
 from adapter.protocol.case_file import load_cases
 from adapter.protocol.render import headings_en, headings_zh, words_en, words_zh

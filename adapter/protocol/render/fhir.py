@@ -12,7 +12,8 @@ from typing import Any
 
 from adapter.model.nodes import descend
 from adapter.model.protocol import Criterion, DueRule, Protocol, Visit
-from adapter.model.rules import Attested, AttestedDay, Bounds, Codes, DayTest, ReadingTest
+from adapter.model.rules import Attested, AttestedDay
+from adapter.model.selection import Bounds, Codes, DayTest, ReadingTest
 from adapter.protocol.render.moments import say_moment
 from adapter.protocol.render.sentence import say_condition
 from adapter.protocol.render.voice import Voice

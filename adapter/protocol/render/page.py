@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from adapter.model.decision import Verdict
 from adapter.model.nodes import Period, descend, same_meaning
 from adapter.model.protocol import Criterion, FlagRule, Line, OtherReading, Protocol, ResponseLine
-from adapter.model.rules import Attested, AttestedDay, Condition, ExposureTest, Not, Selection
+from adapter.model.rules import Attested, AttestedDay, Condition, Not
+from adapter.model.selection import ExposureTest, Selection
 from adapter.protocol.case_file import Case, Expectation
 from adapter.protocol.render.anchors import say_anchor
 from adapter.protocol.render.moments import say_moment, say_period

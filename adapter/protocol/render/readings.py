@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from adapter.model.course import Timed
 from adapter.model.quantity import number_text
-from adapter.model.rules import (
+from adapter.model.selection import (
     Amount,
     Answers,
     Bound,
@@ -20,6 +19,7 @@ from adapter.model.rules import (
     NotDuring,
     ReadingTest,
     Selection,
+    Timed,
 )
 from adapter.protocol.render.moments import say_days, say_moment, say_period
 from adapter.protocol.render.records import say_event, say_exposure

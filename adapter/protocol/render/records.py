@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from adapter.model.rules import EventTest, ExposureTest
+from adapter.model.selection import EventTest, ExposureTest
 from adapter.protocol.render.moments import say_period
 from adapter.protocol.render.voice import Voice
 

@@ -5,15 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from adapter.model.course import (
-    ArmIs,
-    DoseChanged,
-    DoseIs,
-    EligibilityIs,
-    GapIs,
-    LadderIs,
-    ResponseIs,
-)
+from adapter.model.course import ArmIs, DoseChanged, DoseIs, EligibilityIs, GapIs, LadderIs, ResponseIs
 from adapter.model.rules import (
     Age,
     AllOf,
@@ -25,8 +17,6 @@ from adapter.model.rules import (
     DayIs,
     Deceased,
     Elapsed,
-    EventTest,
-    ExposureTest,
     Implies,
     Not,
     ReadingIs,
@@ -34,6 +24,7 @@ from adapter.model.rules import (
     SexIs,
     Share,
 )
+from adapter.model.selection import EventTest, ExposureTest
 from adapter.protocol.render.course import say_course
 from adapter.protocol.render.moments import say_days, say_duration, say_moment
 from adapter.protocol.render.readings import say_bound, say_readings, say_selection, say_test
