@@ -41,6 +41,9 @@ class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``bulk_group`` the Group to export ("" exports all patients), ``rungs`` the ways of write-back this site
     allows, best first (none named: what ``/metadata`` allows), ``approval`` whether a person approves each
     write before it is sent. ``systems`` names the site's own code and identifier systems.
+    ``allowed_origins`` lists further servers the hospital runs (files of an export, its authorisation server):
+    requests and tokens may go there as to ``base_url``, see :mod:`adapter.origins`. ``ca_file`` holds
+    certificate authorities of the hospital's own (PEM).
     """
 
     name: str
@@ -48,6 +51,8 @@ class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     time_zone: str = "Asia/Shanghai"
     country: str = "CHN"
     base_url: str = ""
+    allowed_origins: tuple[str, ...] = ()
+    ca_file: str = ""
     token_file: str = ""
     pseudonym_key_file: str = ""
     dialect: str = ""

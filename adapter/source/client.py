@@ -1,7 +1,8 @@
 """One hospital FHIR server over HTTP: the only module that opens a connection to it.
 
-The token goes to the configured server and nowhere else: it is attached request by request after comparing
-scheme, host and port, because links inside answers (``next``, redirects) are chosen by the other side.
+The token goes to the configured server (and those the site lists) and nowhere else: it is attached request by
+request as :mod:`adapter.origins` says, because links inside answers (``next``, redirects) are chosen by the
+other side.
 Passing faults (429, 5xx, resets, timeouts, bodies cut short) are retried within bounds; refusals are raised
 at once. URLs with a query hold patient ids: they are in no error, log or metric.
 
@@ -23,6 +24,7 @@ import msgspec
 import stamina
 
 from adapter.errors import ConfigError, SourceRefused, SourceUnavailable, SourceUntrustworthy
+from adapter.origins import Origins
 from adapter.source.token import TokenSource
 
 # httpx logs every URL at INFO and httpcore every answer's headers at DEBUG; both hold patient ids.
@@ -92,17 +94,16 @@ class FhirClient:
         *,
         patience: Patience | None = None,
         connections: int = 8,
+        origins: Origins | None = None,
+        ca_file: str = "",
     ) -> None:
+        self.origins = origins or Origins(base_url)
         self.base = httpx.URL(base_url.rstrip("/") + "/")
-        if self.base.scheme not in ("http", "https") or not self.base.host or self.base.userinfo:
-            raise ConfigError(
-                "not the base URL of a server", where="base_url", fix="https://host/path, no user or password"
-            )
         self._token = token
         self._patience = patience or Patience()
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(self._patience.read, connect=self._patience.connect),
-            limits=httpx.Limits(max_connections=connections),
+            transport=self.origins.transport(connections=connections, ca_file=ca_file),
             headers={"Accept": "application/fhir+json", "Accept-Encoding": "gzip"},
             follow_redirects=False,
             trust_env=False,
@@ -130,7 +131,7 @@ class FhirClient:
 
     def is_ours(self, url: httpx.URL) -> bool:
         """Whether a URL leads to the configured server: same scheme, host and port."""
-        return _origin(url) == _origin(self.base) and not url.userinfo
+        return self.origins.is_base(url)
 
     async def get(self, url: httpx.URL, wanted: type[T], *, where: str) -> T:
         """GET one JSON answer and decode it.
@@ -178,22 +179,20 @@ class FhirClient:
         return answer
 
     async def _followed(self, url: httpx.URL, where: str, *, renew: bool) -> _Answer:
+        asked, with_token = url, True
         for _ in range(self._patience.redirects + 1):
-            if not self.is_ours(url):
-                raise SourceUntrustworthy(
-                    "a link leads to another server; it was not followed",
-                    where=where,
-                    fix="if the server calls itself by that name, make it base_url",
-                )
-            answer = await self._bounded(url, where, renew=renew)
+            url = self.origins.followed(url, where=where)
+            with_token = with_token and self.origins.may_carry_token(url, asked=asked)
+            answer = await self._bounded(url, where, with_token=with_token, renew=renew)
+            renew = False
             if answer.status not in _REDIRECTS:
                 return answer
             url = self.linked(answer.location, url, where)
         raise SourceUntrustworthy("too many redirects", where=where, fix="check base_url")
 
-    async def _bounded(self, url: httpx.URL, where: str, *, renew: bool) -> _Answer:
+    async def _bounded(self, url: httpx.URL, where: str, *, with_token: bool, renew: bool) -> _Answer:
         headers = {}
-        if self._token is not None:
+        if self._token is not None and with_token:
             headers["Authorization"] = f"Bearer {await self._token(renew=renew)}"
         self.requests += 1
         try:
@@ -239,10 +238,6 @@ class FhirClient:
             raise _Passing("the answer was cut short or is no JSON") from None
         except RecursionError:
             raise SourceUntrustworthy("the answer is nested too deeply", where=where) from None
-
-
-def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host.lower().rstrip("."), url.port or {"http": 80, "https": 443}.get(url.scheme)
 
 
 def retry_after(text: str | None, now: datetime) -> float | None:
