@@ -18,9 +18,10 @@ from adapter.errors import ConfigError
 from adapter.model import wire
 from adapter.model.monitoring import Monitoring
 from adapter.model.results import ResultsTable
-from adapter.pipeline import Count, Progress, Screening
+from adapter.pipeline import Count, Screening
 from adapter.protocol.ladder_load import load_ladders
 from adapter.protocol.results import results
+from adapter.screening import Progress
 from adapter.trial import Trial, Workspace, token_for
 from adapter.writeback import send
 from adapter.writeback.monitoring_flag import ProtocolLine

@@ -80,7 +80,11 @@ def token_for(trial: Trial, base_url: str) -> bytes | None:
 
 
 def versions_of(trial: Trial, landing: Landing) -> dict[str, str]:
-    """What the verdicts depend on besides the people: hashes of rules, mappings and landed files."""
+    """What the verdicts depend on besides the people: hashes of rules, mappings, program and landed files.
+
+    ``software_sha256`` is of the modules that turn facts into verdicts: a checkout may change without its
+    version.
+    """
     files = hashlib.sha256()
     for file in landing.manifest.files:
         files.update(f"{file.name} {file.sha256}\n".encode())
@@ -90,6 +94,7 @@ def versions_of(trial: Trial, landing: Landing) -> dict[str, str]:
         "mappings_sha256": _digest(
             trial.mappings, ("*.csv", "*.yaml", "codes/*.csv", f"sites/{trial.site.site_id}/*")
         ),
+        "software_sha256": _digest(Path(__file__).parent, ("model/*.py", "protocol/**/*.py")),
         "landing_sha256": files.hexdigest(),
     }
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 
 from adapter import assurance, monitoring, pipeline
-from adapter.cli import explain_view, monitor_view, render_view, show
+from adapter.cli import explain_text, explain_view, monitor_view, render_view, show
 from adapter.cli.render_view import Form
 from adapter.errors import ConfigError
 from adapter.model import wire
@@ -100,11 +100,17 @@ def screen(
     protocol: ProtocolOption = None,
     site: SiteOption = "demo",
     as_of: AsOfOption = "",
+    full: Annotated[
+        bool, typer.Option("--full", help="Judge everyone anew; the result is the same, only slower.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Judge every candidate in the landed data, with evidence for each verdict."""
+    """Judge every candidate in the landed data, with evidence for each verdict.
+
+    Who nothing changed for since the last screening as of the same day keeps the former decision.
+    """
     trial = pipeline.open_trial(protocol, site)
-    done = pipeline.screen(trial, Workspace(workspace), as_of=_day(as_of), progress=progress.print)
+    done = pipeline.screen(trial, Workspace(workspace), as_of=_day(as_of), full=full, progress=progress.print)
     if as_json:
         print(wire.encode(done.funnel).decode())  # noqa: T201
         return
@@ -115,28 +121,38 @@ def screen(
 @app.command()
 def explain(
     subject: Annotated[str, typer.Argument(help="Patient.id of someone in the last screening.")],
-    criterion: Annotated[str, typer.Argument(help="One criterion, INCL03A or O1; all unless given.")] = "",
+    criterion: Annotated[
+        str, typer.Argument(help="One criterion or ladder, INCL03A, O1 or X8; all unless given.")
+    ] = "",
     workspace: WorkspaceOption = Path("workspace"),
     protocol: ProtocolOption = None,
     site: SiteOption = "demo",
     lang: LanguageOption = "en",
     as_json: JsonOption = False,
 ) -> None:
-    """Why: sentence, rule, readings used and ignored, comparison, verdict, and what would change it."""
+    """Why: sentence, rule, readings used and ignored, comparison, verdict, and what would change it.
+
+    For people on the study (after adapter monitor) also where each ladder stands: its steps and what
+    triggered them, the review that is due, what later corrections changed, and what leads on.
+    """
     trial = pipeline.open_trial(protocol, site)
     kept = pipeline.read_screening(Workspace(workspace))
     decision = explain_view.decision_of(trial, kept, subject)
     followed = explain_view.monitored(monitoring.read_monitoring(Workspace(workspace)), decision.subject)
     results = results_of(decision, followed)
-    chains = explain_view.chains_of(trial, results, criterion, explain_view.voice_of(trial, lang))
+    voice = explain_view.voice_of(trial, lang)
+    chains = explain_view.chains_of(trial, results, criterion, voice)
+    ladders = explain_view.ladders_of(trial, followed, criterion, voice)
     if as_json:
-        for found in chains:
-            print(wire.encode(found).decode())  # noqa: T201
+        for link in (*chains, *ladders):
+            print(wire.encode(link).decode())  # noqa: T201
         return
     if not criterion:
-        explain_view.overall(console, trial, decision)
+        explain_text.overall(console, trial, decision)
     for found in chains:
-        explain_view.show(console, found, alone=bool(criterion))
+        explain_text.show(console, found, voice, alone=bool(criterion))
+    for ladder in ladders:
+        explain_text.show_ladder(console, ladder, voice)
 
 
 @app.command()

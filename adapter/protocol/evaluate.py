@@ -23,12 +23,43 @@ def evaluate(protocol: Protocol, facts: Facts, *, as_of: date, zone: tzinfo) -> 
 
     Raises ``ValueError`` unless ``facts`` holds exactly one subject (use ``Facts.of``).
     """
+    return _decision(_context(protocol, facts, as_of, zone), as_of)
+
+
+def is_candidate(protocol: Protocol, facts: Facts, *, as_of: date, zone: tzinfo) -> bool:
+    """Whether the one subject in ``facts`` is worth a verdict: all but those known not to be."""
+    return _worth_a_verdict(_context(protocol, facts, as_of, zone))
+
+
+def evaluate_candidate(
+    protocol: Protocol, facts: Facts, *, as_of: date, assessed: date, zone: tzinfo
+) -> Decision | None:
+    """:func:`evaluate` as of the day ``assessed``, or None for who is no candidate as of ``as_of``.
+
+    The two days differ for people on the study; for all others the facts are indexed once.
+    """
+    context = _context(protocol, facts, as_of, zone)
+    if not _worth_a_verdict(context):
+        return None
+    return _decision(context if assessed == as_of else context.on(assessed), assessed)
+
+
+def _context(protocol: Protocol, facts: Facts, as_of: date, zone: tzinfo) -> Context:
     if len(facts.subjects) != 1:
         raise ValueError(f"facts of exactly one subject are needed, not {len(facts.subjects)}")
-    context = Context(protocol, facts, as_of=as_of, zone=zone, find_day=find_day, decide=decide)
+    return Context(protocol, facts, as_of=as_of, zone=zone, find_day=find_day, decide=decide)
+
+
+def _worth_a_verdict(context: Context) -> bool:
+    unless = context.protocol.candidates.unless
+    return unless is None or outcome_of(unless, context).truth is not Truth.TRUE
+
+
+def _decision(context: Context, as_of: date) -> Decision:
+    protocol = context.protocol
     criteria = tuple(context.result(criterion.id) for criterion in protocol.criteria)
     decision = Decision(
-        subject=facts.subjects[0].id,
+        subject=context.subject.id,
         protocol=protocol.id,
         protocol_version=protocol.version,
         as_of=as_of,
@@ -42,14 +73,6 @@ def evaluate(protocol: Protocol, facts: Facts, *, as_of: date, zone: tzinfo) -> 
         ),
     )
     return _fingerprinted(decision)
-
-
-def is_candidate(protocol: Protocol, facts: Facts, *, as_of: date, zone: tzinfo) -> bool:
-    """Whether the one subject in ``facts`` is worth a verdict: all but those known not to be."""
-    if protocol.candidates.unless is None:
-        return True
-    context = Context(protocol, facts, as_of=as_of, zone=zone, find_day=find_day, decide=decide)
-    return outcome_of(protocol.candidates.unless, context).truth is not Truth.TRUE
 
 
 def decide(criterion: Criterion, context: Context) -> CriterionResult:
