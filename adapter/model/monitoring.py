@@ -51,7 +51,8 @@ class LadderState(msgspec.Struct, frozen=True):
 
     ``review_first``..``review_last`` is the window of the next review; ``overdue`` that it passed without
     a result. ``revisions`` say what an earlier replay would have done before results were corrected or
-    came late ("would have been halved on ...; result corrected on ...").
+    came late ("would have been halved on ...; result corrected on ..."). ``latest`` are the readings of the
+    newest day that was looked at, whether or not they moved anything.
     """
 
     ladder: str
@@ -65,6 +66,7 @@ class LadderState(msgspec.Struct, frozen=True):
     revisions: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     settles: tuple[str, ...] = ()
+    latest: tuple[Evidence, ...] = ()
 
 
 class Due(msgspec.Struct, frozen=True):

@@ -55,6 +55,7 @@ class _Climb:
         self.latest: tuple[str, ...] = ()
         self.needs: tuple[str, ...] = ()
         self.answered = False
+        self.shown: tuple[Evidence, ...] = ()
 
     def run(self) -> LadderState:
         main = rounds_of(self.ladder.measure, self.context)
@@ -75,11 +76,13 @@ class _Climb:
     def _see(self, found: Round, watched: dict[str, Round | None]) -> None:
         alerts, shown = self._alerts(watched)
         if not found.values:
+            self.shown = _evidence(found, "", self.ladder.measure)
             self._see_nothing_usable(found, alerts, shown)
             return
         review = self._review(found.day)
         ways = [way for way in self.state.next if review.admits(way.trigger.timing)]
         fired = pull(ways, found, self.ladder.measure, self.entry, self.seen, self._named(found.day))
+        self.shown = _evidence(found, fired.said, self.ladder.measure)
         if fired.way is not None:
             self._move(fired.way, fired, found, review, alerts, shown)
         else:
@@ -275,6 +278,7 @@ class _Climb:
             steps=tuple(self.steps),
             flags=unique((*self.entry_flags, *self.latest, *self.alerts, *flags, *named, *standing)),
             settles=() if self.state.terminal else unique(settles),
+            latest=merge_evidence((self.shown,)),
         )
 
 
