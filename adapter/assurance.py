@@ -48,10 +48,11 @@ def check_cases(trial: Trial, path: Path) -> tuple[CaseReport, ...]:
     """
     ladders = load_ladders(trial.folder, trial.vocabulary, trial.protocol)
     cases = load_cases(path, trial.protocol.questionnaire)
-    return tuple(_check_case(trial, case, ladders) for case in cases)
+    return tuple(check_case(trial, case, ladders) for case in cases)
 
 
-def _check_case(trial: Trial, case: Case, ladders: tuple[Ladder, ...]) -> CaseReport:
+def check_case(trial: Trial, case: Case, ladders: tuple[Ladder, ...]) -> CaseReport:
+    """Run one case as :func:`check_cases` does; ``ladders`` are those of the trial's protocol."""
     if case.site:
         trial = open_trial(trial.folder, case.site, trial.mappings)
     facts = mappers.map_resources(

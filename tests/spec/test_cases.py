@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from adapter import assurance, config, pipeline
+from adapter.model.ladder import Ladder
+from adapter.protocol.case_file import Case, load_cases
+from adapter.protocol.ladder_load import load_ladders
 
 PROTOCOLS = sorted((config.product_folder("mappings") / "protocols").glob("*/cases.yaml"))
 
 
-def _reports() -> list[assurance.CaseReport]:
-    return [
-        report
-        for cases in PROTOCOLS
-        for report in assurance.check_cases(pipeline.open_trial(cases.parent, site=""), cases)
-    ]
+@cache
+def _trial(folder: Path) -> tuple[pipeline.Trial, tuple[Ladder, ...]]:
+    trial = pipeline.open_trial(folder, site="")
+    return trial, load_ladders(folder, trial.vocabulary, trial.protocol)
 
 
-@pytest.mark.parametrize("report", _reports(), ids=lambda report: f"{report.decision.protocol} {report.case}")
-def test_case(report: assurance.CaseReport) -> None:
+def _cases() -> Iterator[pytest.ParameterSet]:
+    for path in PROTOCOLS:
+        trial, _ = _trial(path.parent)
+        for case in load_cases(path, trial.protocol.questionnaire):
+            yield pytest.param(path.parent, case, id=f"{trial.protocol.id} {case.name}")
+
+
+CASES = tuple(_cases())
+
+
+@pytest.mark.parametrize(("folder", "case"), CASES)
+def test_case(folder: Path, case: Case) -> None:
+    trial, ladders = _trial(folder)
+    report = assurance.check_case(trial, case, ladders)
     told = [f"{one.target}: expected {one.expected}, found {one.found}" for one in report.differences]
     assert not told, f"{report.where} {report.because}\n" + "\n".join(told)
 
 
-def test_there_are_cases(tmp_path: Path) -> None:
-    assert len(_reports()) >= 140
+def test_there_are_cases() -> None:
+    assert len(CASES) >= 140
 
 
 def test_a_case_may_be_a_whole_person_of_its_own(tmp_path: Path) -> None:
