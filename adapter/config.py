@@ -41,7 +41,7 @@ class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``bulk_group`` the Group to export ("" exports all patients), ``rungs`` the ways of write-back this site
     allows, best first (none named: what ``/metadata`` allows), ``approval`` whether a person approves each
     write before it is sent. ``systems`` names the site's own code and identifier systems.
-    ``allowed_origins`` lists further servers the hospital runs (files of an export, its authorisation server):
+    ``allowed_origins`` lists further servers the hospital runs (for files of an export, for tokens):
     requests and tokens may go there as to ``base_url``, see :mod:`adapter.origins`. ``ca_file`` holds
     certificate authorities of the hospital's own (PEM).
     """
@@ -81,6 +81,37 @@ class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 where=str(path),
                 fix=f"create it, readable by this user only, or unset ADAPTER_{name.upper()}_FILE",
             ) from fault
+
+
+def database_url() -> str:
+    """The database of production: ``ADAPTER_DATABASE_URL``, or what the file ``ADAPTER_DATABASE_URL_FILE``
+    holds; "" if neither is set. Raises :class:`ConfigError` rather than fall back to another database."""
+    url, path = os.environ.get("ADAPTER_DATABASE_URL"), os.environ.get("ADAPTER_DATABASE_URL_FILE")
+    if url is None and path is None:
+        return ""
+    if url is not None and path is not None:
+        raise ConfigError(
+            "the database is named twice",
+            where="ADAPTER_DATABASE_URL, ADAPTER_DATABASE_URL_FILE",
+            fix="set one of the two",
+        )
+    where = "ADAPTER_DATABASE_URL" if path is None else "ADAPTER_DATABASE_URL_FILE"
+    if path is not None:
+        try:
+            url = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as fault:
+            raise ConfigError(
+                "the file with the database's address cannot be read",
+                where=f"{where} {path}",
+                fix="create it, readable by this user only, with one line postgresql://...",
+            ) from fault
+    if not url or "://" not in url:
+        raise ConfigError(
+            "this is no address of a database",
+            where=where,
+            fix="write postgresql://user:password@host/database, or unset it to use the workspace's own file",
+        )
+    return url
 
 
 def load_site(mappings: Path, site: str) -> Site:
