@@ -90,6 +90,10 @@ class WriteRefused(Fatal):
     exit_code = 77
 
 
+class StoreUnavailable(Retriable):
+    """The adapter's own database is locked, full or gone; what was not acknowledged did not happen."""
+
+
 class ExportError(Fatal):
     """A dataset would break its own specification (length, codelist, type)."""
 

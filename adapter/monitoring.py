@@ -22,7 +22,7 @@ from adapter.pipeline import Count, Screening
 from adapter.protocol.ladder_load import load_ladders
 from adapter.protocol.results import results
 from adapter.screening import Progress
-from adapter.trial import Trial, Workspace, token_for
+from adapter.trial import Trial, Workspace, open_store, token_for
 from adapter.writeback import send
 from adapter.writeback.monitoring_flag import ProtocolLine
 from adapter.writeback.research_study import StudyReference
@@ -116,20 +116,21 @@ async def _write_flags(
 ) -> WriteReport:
     screening = pipeline.read_screening(workspace)
     secret = token_for(trial, base_url) if transport is None else None
-    return await send.write_flags(
-        base_url,
-        followed.rows,
-        protocol_lines(trial),
-        study=StudyReference(trial.protocol.id, trial.protocol.title),
-        ledger_path=workspace.writeback / "ledger.sqlite",
-        now=now,
-        recorded=_statuses(screening, trial.protocol.id),
-        token=(lambda: secret.decode("ascii")) if secret else None,
-        dry_run=dry_run,
-        progress=progress,
-        aliases={old: one.id for one in screening.facts.subjects for old in one.merged},
-        transport=transport,
-    )
+    with open_store(workspace, now) as database:
+        return await send.write_flags(
+            base_url,
+            followed.rows,
+            protocol_lines(trial),
+            study=StudyReference(trial.protocol.id, trial.protocol.title),
+            database=database,
+            now=now,
+            recorded=_statuses(screening, trial.protocol.id),
+            token=(lambda: secret.decode("ascii")) if secret else None,
+            dry_run=dry_run,
+            progress=progress,
+            aliases={old: one.id for one in screening.facts.subjects for old in one.merged},
+            transport=transport,
+        )
 
 
 def protocol_lines(trial: Trial) -> dict[str, ProtocolLine]:

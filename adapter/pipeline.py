@@ -27,7 +27,7 @@ from adapter.source import crawl
 from adapter.source.client import FhirClient
 from adapter.source.landing import Landing, land_folder
 from adapter.source.token import FixedToken
-from adapter.trial import Trial, Workspace, open_trial, token_for
+from adapter.trial import Trial, Workspace, open_store, open_trial, token_for
 from adapter.writeback import send
 from adapter.writeback.research_study import StudyArm, StudyReference
 from adapter.writeback.send import WriteReport
@@ -84,23 +84,23 @@ async def write_back(
     screening = read_screening(workspace)
     entered = enrolment_days(screening.facts, trial.protocol.id, screening.as_of)
     secret = token_for(trial, base_url) if transport is None else None
-    workspace.writeback.mkdir(parents=True, exist_ok=True)
-    return await send.write_back(
-        base_url,
-        [decision for decision in screening.decisions if decision.subject not in entered],
-        study=StudyReference(
-            trial.protocol.id,
-            trial.protocol.title,
-            tuple(StudyArm(arm.code, arm.title) for arm in trial.protocol.study.arms),
-        ),
-        ledger_path=workspace.writeback / "ledger.sqlite",
-        now=now,
-        token=(lambda: secret.decode("ascii")) if secret else None,
-        dry_run=dry_run,
-        progress=progress,
-        aliases={old: one.id for one in screening.facts.subjects for old in one.merged},
-        transport=transport,
-    )
+    with open_store(workspace, now) as database:
+        return await send.write_back(
+            base_url,
+            [decision for decision in screening.decisions if decision.subject not in entered],
+            study=StudyReference(
+                trial.protocol.id,
+                trial.protocol.title,
+                tuple(StudyArm(arm.code, arm.title) for arm in trial.protocol.study.arms),
+            ),
+            database=database,
+            now=now,
+            token=(lambda: secret.decode("ascii")) if secret else None,
+            dry_run=dry_run,
+            progress=progress,
+            aliases={old: one.id for one in screening.facts.subjects for old in one.merged},
+            transport=transport,
+        )
 
 
 def export_sdtm(trial: Trial, workspace: Workspace, *, key: bytes) -> ExportReport:

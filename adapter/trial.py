@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
+
+from sqlalchemy import Engine
 
 from adapter import config, protocol
 from adapter.mappers.terminology import Terminology
 from adapter.mappers.terminology.vocabulary import vocabulary_of
 from adapter.model.protocol import Protocol, Vocabulary
 from adapter.source.landing import Landing
+from adapter.store.adopt import adopt
+from adapter.store.database import open_database
 
 
 class Trial(NamedTuple):
@@ -31,6 +37,12 @@ class Workspace(NamedTuple):
     """Where the steps leave their results."""
 
     root: Path
+    embedded: bool = False  # keep to the workspace's own database, whatever the environment names
+
+    @property
+    def database(self) -> Path | str:
+        """A SQLite file of its own, or the URL that the environment names; see :func:`open_store`."""
+        return ("" if self.embedded else config.database_url()) or self.root / "adapter.sqlite"
 
     @property
     def landing(self) -> Path:
@@ -71,6 +83,17 @@ def open_trial(folder: Path | None = None, site: str = "demo", mappings: Path | 
         vocabulary=vocabulary,
         protocol=protocol.load(folder, vocabulary),
     )
+
+
+@contextmanager
+def open_store(workspace: Workspace, now: datetime) -> Iterator[Engine]:
+    """The workspace's database while the block lasts; files of early versions are taken over first."""
+    engine = open_database(workspace.database)
+    try:
+        adopt(engine, (workspace.writeback / "ledger.sqlite", workspace.root / "fhir.sqlite"), now)
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def token_for(trial: Trial, base_url: str) -> bytes | None:

@@ -22,6 +22,7 @@ from adapter.pipeline import Workspace
 from adapter.protocol import check as check_protocol
 from adapter.protocol.chain import results_of
 from adapter.protocol.render.voice import Language
+from adapter.trial import open_store
 
 app = typer.Typer(
     help="Connects hospital FHIR servers to clinical trials: who may be eligible, why, and what is missing.",
@@ -287,7 +288,8 @@ def serve(
     """Serve the adapter's own FHIR endpoint at /fhir and /healthz."""
     from adapter.web.app import serve as run
 
-    run(workspace / "fhir.sqlite", host, port, shielded=shielded)
+    with open_store(Workspace(workspace), datetime.now(UTC)) as database:
+        run(database, host, port, shielded=shielded)
 
 
 @app.command()

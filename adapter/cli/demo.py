@@ -15,6 +15,7 @@ from adapter import monitoring, pipeline
 from adapter.cli import monitor_view, show
 from adapter.demo import hospital
 from adapter.pipeline import Workspace
+from adapter.trial import open_store
 from adapter.writeback.send import WriteReport
 
 AS_OF = date(2019, 6, 3)
@@ -23,11 +24,12 @@ _EMBEDDED = "http://127.0.0.1/fhir"
 
 def run(console: Console, progress: Console, folder: Path, base_url: str) -> None:
     """Generate, land, screen, follow, write back twice, export; everything lies under ``folder`` then."""
-    workspace = Workspace(folder)
+    workspace = Workspace(folder, embedded=True)
     for old in ("hospital", "landing", "screening", "monitoring", "writeback", "exports"):
         shutil.rmtree(folder / old, ignore_errors=True)
     if not base_url:
-        (folder / "fhir.sqlite").unlink(missing_ok=True)
+        for database in folder.glob("*.sqlite*"):
+            database.unlink()
     console.rule("1. A synthetic hospital")
     made = hospital.generate(folder / "hospital" / "fhir")
     console.print(
@@ -73,12 +75,12 @@ def _write(trial: pipeline.Trial, workspace: Workspace, base_url: str) -> WriteR
     """To the server named, or in this process to the endpoint that ``adapter serve`` shows later."""
     from adapter.web.app import create_app
 
-    transport = None if base_url else httpx.ASGITransport(create_app(workspace.root / "fhir.sqlite"))
-    report = asyncio.run(
-        monitoring.write_back(
-            trial, workspace, base_url or _EMBEDDED, now=datetime.now(UTC), transport=transport
+    now = datetime.now(UTC)
+    with open_store(workspace, now) as database:
+        transport = None if base_url else httpx.ASGITransport(create_app(database))
+        report = asyncio.run(
+            monitoring.write_back(trial, workspace, base_url or _EMBEDDED, now=now, transport=transport)
         )
-    )
     if fault := report.fault():
         raise fault
     return report

@@ -14,27 +14,16 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 import msgspec
-from sqlalchemy import (
-    Column,
-    Connection,
-    Integer,
-    MetaData,
-    RowMapping,
-    String,
-    Table,
-    delete,
-    insert,
-    select,
-)
+from sqlalchemy import Column, Connection, Engine, Integer, RowMapping, String, Table, delete, insert, select
 
-from adapter.store.sqlite import open_database
+from adapter.store.database import open_database, reading
+from adapter.store.tables import TABLES
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 
-_TABLES = MetaData()
 _INTENT = Table(
     "intent",
-    _TABLES,
+    TABLES,
     Column("server", String, primary_key=True),
     Column("reference", String, primary_key=True),
     Column("status", String, nullable=False),
@@ -44,7 +33,7 @@ _INTENT = Table(
 )
 _WRITTEN = Table(
     "written",
-    _TABLES,
+    TABLES,
     Column("server", String, primary_key=True),
     Column("reference", String, primary_key=True),
     Column("version", String, nullable=False),
@@ -55,7 +44,7 @@ _WRITTEN = Table(
 )
 _RECEIPT = Table(
     "receipt",
-    _TABLES,
+    TABLES,
     Column("number", Integer, primary_key=True, autoincrement=True),
     Column("server", String, nullable=False),
     Column("reference", String, nullable=False, index=True),
@@ -65,6 +54,8 @@ _RECEIPT = Table(
     Column("rung", String, nullable=False),
     Column("at", String, nullable=False),
 )
+
+OWN = (_INTENT, _WRITTEN, _RECEIPT)
 
 
 class Intent(msgspec.Struct, frozen=True):
@@ -105,20 +96,22 @@ class Memory(msgspec.Struct, frozen=True):
 
 
 class Ledger:
-    """The ledger of one server, in one SQLite file. Every method is one transaction."""
+    """The ledger of one server, in a database already open or at a path. Every method is one transaction."""
 
-    def __init__(self, path: Path, server: str) -> None:
-        self._engine = open_database(path, _TABLES)
+    def __init__(self, database: Engine | Path, server: str) -> None:
+        self._own = not isinstance(database, Engine)
+        self._engine = database if isinstance(database, Engine) else open_database(database)
         self._server = server.rstrip("/")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._engine.dispose()
+        if self._own:
+            self._engine.dispose()
 
     def recall(self) -> Memory:
-        with self._engine.connect() as at:
+        with reading(self._engine) as at:
             return Memory(
                 {row.reference: row for row in self._rows(at, _WRITTEN, Written)},
                 {row.reference: row for row in self._rows(at, _INTENT, Intent)},
@@ -150,7 +143,7 @@ class Ledger:
 
     def receipts(self) -> tuple[Receipt, ...]:
         """All receipts of this server, oldest first."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             query = select(_RECEIPT).where(_RECEIPT.c.server == self._server).order_by(_RECEIPT.c.number)
             rows = connection.execute(query).mappings()
             return tuple(msgspec.convert(_named(row), Receipt) for row in rows)

@@ -6,6 +6,7 @@ their own, so a search never reads bodies it does not return.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,47 +15,39 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import (
-    Column,
-    Connection,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    delete,
-    insert,
-    select,
-)
+from sqlalchemy import Column, Connection, Engine, Integer, LargeBinary, String, Table, delete, insert, select
 
-from adapter.store.sqlite import open_database
+from adapter.store.database import only_writer, open_database, reading
+from adapter.store.tables import TABLES
 
 Json = dict[str, Any]
 
-_TABLES = MetaData()
 _VERSION = Table(
     "resource_version",
-    _TABLES,
+    TABLES,
     Column("type", String, primary_key=True),
     Column("id", String, primary_key=True),
-    Column("version", Integer, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
     Column("body", LargeBinary, nullable=False),
 )
 _CURRENT = Table(
     "resource_current",
-    _TABLES,
+    TABLES,
     Column("type", String, primary_key=True),
     Column("id", String, primary_key=True),
     Column("version", Integer, nullable=False),
 )
 _KEY = Table(
     "resource_key",
-    _TABLES,
+    TABLES,
     Column("type", String, primary_key=True),
     Column("id", String, primary_key=True),
     Column("name", String, primary_key=True),
     Column("value", String, primary_key=True, index=True),
 )
+OWN = (_VERSION, _CURRENT, _KEY)
+# An entry of PostgreSQL's index holds 2,700 bytes, its text no NUL: what does not fit is known by its hash.
+_LONGEST_KEY = 500
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 _DECODER = msgspec.json.Decoder(float_hook=Decimal)
 
@@ -68,18 +61,27 @@ class VersionConflict(Exception):
 
 
 class ResourceStore:
-    """Resources in one SQLite file. Reads and writes happen inside :meth:`transaction`."""
+    """Resources in a database already open or at a path. Writes happen inside :meth:`transaction`."""
 
-    def __init__(self, path: Path) -> None:
-        self._engine = open_database(path, _TABLES)
+    def __init__(self, database: Engine | Path) -> None:
+        self._own = not isinstance(database, Engine)
+        self._engine = database if isinstance(database, Engine) else open_database(database)
 
     def close(self) -> None:
-        self._engine.dispose()
+        if self._own:
+            self._engine.dispose()
 
     @contextmanager
     def transaction(self) -> Iterator[Shelf]:
         """Everything done on the shelf is kept at the end, or nothing if an exception leaves the block."""
         with self._engine.begin() as connection:
+            only_writer(connection, "resources")
+            yield Shelf(connection)
+
+    @contextmanager
+    def view(self) -> Iterator[Shelf]:
+        """A shelf to read from, as it stands now; writers are not held up."""
+        with reading(self._engine) as connection:
             yield Shelf(connection)
 
 
@@ -132,7 +134,7 @@ class Shelf:
         self._at.execute(insert(_CURRENT).values(type=kind, id=key, version=version + 1))
         self._at.execute(delete(_KEY).where(_KEY.c.type == kind, _KEY.c.id == key))
         for name in sorted(keys):
-            for value in sorted(keys[name]):
+            for value in sorted({_key(one) for one in keys[name]}):
                 self._at.execute(insert(_KEY).values(type=kind, id=key, name=name, value=value))
         return stored
 
@@ -144,15 +146,24 @@ class Shelf:
                 query = query.where(_CURRENT.c.id.in_(values))
                 continue
             matching = select(_KEY.c.id).where(
-                _KEY.c.type == resource_type, _KEY.c.name == name, _KEY.c.value.in_(values)
+                _KEY.c.type == resource_type,
+                _KEY.c.name == name,
+                _KEY.c.value.in_({_key(one) for one in values}),
             )
             query = query.where(_CURRENT.c.id.in_(matching))
         found = []
-        for key, version in self._at.execute(query.order_by(_CURRENT.c.id)).all():
+        # sorted here: a database's own order is that of its locale
+        for key, version in sorted((row.id, row.version) for row in self._at.execute(query)):
             resource = self.read(resource_type, key, version)
             if resource is not None:
                 found.append(resource)
         return found
+
+
+def _key(value: str) -> str:
+    if len(value) <= _LONGEST_KEY and "\0" not in value:
+        return value
+    return "sha256 " + hashlib.sha256(value.encode()).hexdigest()
 
 
 def _content(resource: Json) -> bytes:

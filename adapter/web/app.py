@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fastapi import FastAPI
+from sqlalchemy import Engine
 
 from adapter import __version__
 from adapter.errors import ConfigError
@@ -21,10 +22,10 @@ from adapter.web.fhir import refused, router
 from adapter.web.interactions import Clock, Refused
 
 
-def create_app(store_path: Path, clock: Clock = lambda: datetime.now(UTC)) -> FastAPI:
-    """The application on a SQLite file. In the same process it can be written to without a socket:
+def create_app(database: Engine | Path, clock: Clock = lambda: datetime.now(UTC)) -> FastAPI:
+    """The application on a database. In the same process it can be written to without a socket:
     ``write_back("http://127.0.0.1/fhir", ..., transport=httpx.ASGITransport(app))``."""
-    store = ResourceStore(store_path)
+    store = ResourceStore(database)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -37,13 +38,15 @@ def create_app(store_path: Path, clock: Clock = lambda: datetime.now(UTC)) -> Fa
 
     @app.get("/healthz")
     def healthz() -> dict[str, str]:
-        with store.transaction():
+        with store.view():
             return {"status": "ok", "version": __version__}
 
     return app
 
 
-def serve(store_path: Path, host: str = "127.0.0.1", port: int = 8077, *, shielded: bool = False) -> None:
+def serve(
+    database: Engine | Path, host: str = "127.0.0.1", port: int = 8077, *, shielded: bool = False
+) -> None:
     """Serve until interrupted. Raises :class:`ConfigError` for a host that is not loopback, unless
     ``shielded``: a container's own network of which only 127.0.0.1 of the machine is published."""
     import uvicorn
@@ -54,7 +57,7 @@ def serve(store_path: Path, host: str = "127.0.0.1", port: int = 8077, *, shield
             where=host,
             fix="use 127.0.0.1, ::1 or localhost; --shielded only behind something that keeps strangers out",
         )
-    uvicorn.run(create_app(store_path), host=host, port=port, log_level="warning", access_log=False)
+    uvicorn.run(create_app(database), host=host, port=port, log_level="warning", access_log=False)
 
 
 def _is_loopback(host: str) -> bool:

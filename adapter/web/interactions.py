@@ -74,7 +74,7 @@ class Endpoint:
         _known(kind)
         if version and not version.isdigit():
             raise Refused(404, "not-found", "no such version")
-        with self._store.transaction() as shelf:
+        with self._store.view() as shelf:
             found = shelf.read(kind, key, int(version) if version else None)
         if found is None:
             raise Refused(404, "not-found", f"no {kind} with this id or version")
@@ -89,7 +89,7 @@ class Endpoint:
             if name not in search_parameters(kind):
                 raise Refused(400, "not-supported", f"{kind} has no search parameter of this name here")
             wanted[name] = {_search_value(kind, name, one) for one in value.split(",")}
-        with self._store.transaction() as shelf:
+        with self._store.view() as shelf:
             return shelf.search(kind, wanted)
 
     def update(self, kind: str, key: str, resource: Any, if_match: str = "", if_none: str = "") -> Json:

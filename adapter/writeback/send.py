@@ -17,6 +17,7 @@ from typing import Protocol
 
 import httpx
 import msgspec
+from sqlalchemy import Engine
 
 from adapter.errors import AdapterError, SourceUnavailable, WriteConflict, WriteRefused
 from adapter.model.decision import Decision
@@ -79,7 +80,7 @@ async def write_back(
     decisions: Iterable[Decision],
     *,
     study: StudyReference,
-    ledger_path: Path,
+    database: Engine | Path,
     now: datetime,
     token: Token | None = None,
     dry_run: bool = False,
@@ -104,7 +105,7 @@ async def write_back(
         state = await read_current(server, study, {one.subject for one in some}, memory, known)
         return plan_writeback(some, state, memory, study, now), state.study or study.own_reference
 
-    with Ledger(ledger_path, base_url) as ledger:
+    with Ledger(database, base_url) as ledger:
         async with Server(base_url, token=token, transport=transport) as server:
             return await _Courier(server, ledger, plan, now, known).run(dry_run, progress)
 
@@ -115,7 +116,7 @@ async def write_flags(
     lines: Mapping[str, ProtocolLine],
     *,
     study: StudyReference,
-    ledger_path: Path,
+    database: Engine | Path,
     now: datetime,
     recorded: Mapping[str, str] | None = None,
     token: Token | None = None,
@@ -137,7 +138,7 @@ async def write_flags(
         state = await read_monitoring_state(server, study, {one.subject for one in some}, memory, known)
         return plan_monitoring(some, lines, state, memory, now, recorded), state.study
 
-    with Ledger(ledger_path, base_url) as ledger:
+    with Ledger(database, base_url) as ledger:
         async with Server(base_url, token=token, transport=transport) as server:
             return await _Courier(server, ledger, plan, now, known).run(dry_run, progress)
 

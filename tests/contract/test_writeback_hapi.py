@@ -93,7 +93,7 @@ class Hospital:
             self.base_url,
             decisions,
             study=self.study,
-            ledger_path=self.ledger_path,
+            database=self.ledger_path,
             now=options.pop("now", NOW),
             **options,
         )

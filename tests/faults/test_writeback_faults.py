@@ -100,7 +100,7 @@ def server(router: respx.MockRouter) -> Fake:
 async def write(tmp_path: Path, *decisions: Decision, **options: Any) -> WriteReport:
     now = options.pop("now", NOW)
     ledger = tmp_path / "ledger.sqlite"
-    return await write_back(BASE, decisions, study=STUDY, ledger_path=ledger, now=now, **options)
+    return await write_back(BASE, decisions, study=STUDY, database=ledger, now=now, **options)
 
 
 def subject_writes(server: Fake) -> list[str]:

@@ -220,7 +220,7 @@ async def test_the_write_back_speaks_to_it_without_a_socket(tmp_path: Path) -> N
             "http://127.0.0.1/fhir",
             decisions,
             study=STUDY,
-            ledger_path=tmp_path / "ledger.sqlite",
+            database=tmp_path / "ledger.sqlite",
             now=now,
             transport=httpx.ASGITransport(app),
         )
