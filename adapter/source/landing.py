@@ -5,7 +5,7 @@ SHA-256), what was wrong with it, and coverage. It appears whole or not at all: 
 sibling folder that is renamed at the end. The same input and the same clock give the same bytes.
 
 A folder of Bulk Data files is landed by :func:`land_folder`; what comes over REST through :class:`Landing
-Writer <LandingWriter>`. A later bulk ``$export`` download writes its files into a folder and lands that.
+Writer <LandingWriter>`. What a bulk ``$export`` brings is downloaded into a folder and landed from there.
 """
 
 from __future__ import annotations
@@ -187,11 +187,13 @@ def land_folder(
     copy: bool = True,
     limits: Limits | None = None,
     asked: Mapping[str, str] | None = None,
+    issues: Iterable[Issue] = (),
 ) -> Landing:
     """Land a folder of ``*.ndjson`` and ``*.ndjson.gz``, with its Bulk Data manifest if it has one.
 
     With ``copy=False`` files stay where they are and are referenced by absolute path; they are hashed either
-    way. Raises ConfigError if the folder holds no NDJSON, SourceUntrustworthy over a limit.
+    way; ``issues`` are those known beforehand. Raises ConfigError if the folder holds no NDJSON,
+    SourceUntrustworthy over a limit.
     """
     if not source.is_dir() or not (paths := files_in(source)):
         raise ConfigError(
@@ -199,7 +201,7 @@ def land_folder(
         )
     export = bulk_manifest.read(source)
     with LandingWriter(target) as writer:
-        issues: list[Issue] = list(export.issues)
+        found: list[Issue] = [*export.issues, *issues]
         files = []
         for path in paths:
             if bulk_manifest.is_not_data(export, path.name):
@@ -210,20 +212,20 @@ def land_folder(
                 shutil.copyfile(path, stored)
             landed, wrong = _examine(stored, path.name, limits)
             files.append(landed if copy else msgspec.structs.replace(landed, path=str(path.resolve())))
-            issues += wrong
+            found += wrong
         if copy and export.file:
             shutil.copyfile(source / export.file, writer.staging / "bulk-manifest.json")
         counts = {file.name: file.lines for file in files}
-        issues += bulk_manifest.compare(export, counts)
+        found += bulk_manifest.compare(export, counts)
         present = {file.name: frozenset(file.types) for file in files}
-        coverage = bulk_manifest.coverage(export, present, issues)
+        coverage = bulk_manifest.coverage(export, present, found)
         manifest = Manifest(
             FORMAT,
             now.isoformat(),
             {"kind": "folder", "folder": source.name, **export.asked, **(asked or {})},
             tuple(files),
             coverage,
-            tuple(issues),
+            tuple(found),
         )
         return writer.commit(manifest, limits)
 

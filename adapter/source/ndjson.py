@@ -163,7 +163,7 @@ class NdjsonFile:
             yield RawResource(line, f"{self.name}:{number}", type_of(line))
 
     def _open(self) -> BinaryIO:
-        if self.path.name.endswith(".gz"):
+        if self.name.endswith(".gz"):
             return cast(BinaryIO, io.BufferedReader(_BoundedGzip(self.path, self.limits), 2**18))
         return self.path.open("rb")
 

@@ -41,7 +41,7 @@ OTHER_LANGUAGES = (
 # Words that some other module has to write.
 OTHER_WORDS = frozenset(
     {
-        *("GET", "POST", "PUT"),  # HTTP
+        *("DELETE", "GET", "POST", "PUT"),  # HTTP
         *("INCLUSION", "EXCLUSION", "SDTMIG", "TERM", "TRT"),  # SDTM
         *("CREATE", "UPDATE"),  # v3-DataOperation, Provenance.activity
         *("LAB", "PAT"),  # v2-0074, Observation.category
