@@ -9,7 +9,7 @@ Order of arrival never decides.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cmp_to_key
 from itertools import pairwise
 
@@ -18,9 +18,9 @@ import msgspec
 from adapter.mappers import r4
 from adapter.mappers.gaps import Unread
 from adapter.mappers.resource_types import RESOURCE_TYPES
-from adapter.model.dates import parse_date
 from adapter.model.issue import Issue
 from adapter.model.resource import RawResource
+from adapter.model.versions import Version, compare, version_of
 
 UNKNOWN_TYPE = "unknown"
 _CONTAINERS = frozenset({"Bundle", "Parameters"})
@@ -114,15 +114,14 @@ def _arrive(raw: RawResource) -> Arrival | Issue:
     if name in _CONTAINERS:
         return _refuse("NOT_UNPACKED", name, raw, "the source hands over the entries, not their container")
     number = str(head.meta.versionId) if head.meta and head.meta.versionId is not None else ""
-    written = head.meta.lastUpdated if head.meta else None
-    day = parse_date(written, UTC) if written else None
+    version = version_of(number, (head.meta.lastUpdated if head.meta else None) or "")
     return Arrival(
         name,
         head.id or "",
         raw,
         raw.sha256,
-        int(number) if number.isdecimal() and len(number) < 19 else None,
-        day.at if day else None,
+        version.number,
+        version.updated,
     )
 
 
@@ -165,11 +164,7 @@ def _versions(arrivals: list[Arrival], notes: list[Issue]) -> Iterator[Arrival]:
 
 def _compare(one: Arrival, other: Arrival) -> int:
     """Negative if ``one`` is the older version, 0 if nobody can tell."""
-    if one.version is not None and other.version is not None and one.version != other.version:
-        return -1 if one.version < other.version else 1
-    if one.updated is not None and other.updated is not None and one.updated != other.updated:
-        return -1 if one.updated < other.updated else 1
-    return 0
+    return compare(Version(one.version, one.updated), Version(other.version, other.updated))
 
 
 def _disagree(group: list[Arrival]) -> bool:

@@ -2,7 +2,7 @@
 
 A landing is a folder of NDJSON and a ``manifest.json``: what was asked, what came (files, lines, bytes,
 SHA-256), what was wrong with it, and coverage. It appears whole or not at all: everything is written to a
-sibling folder that is renamed at the end. The same input and the same clock give the same bytes.
+sibling folder first (``generations.py``). The same input and the same clock give the same bytes.
 
 A folder of Bulk Data files is landed by :func:`land_folder`; what comes over REST through :class:`Landing
 Writer <LandingWriter>`. What a bulk ``$export`` brings is downloaded into a folder and landed from there.
@@ -29,7 +29,9 @@ from adapter.model.candidates import CandidateQuery, Candidates
 from adapter.model.coverage import Coverage
 from adapter.model.issue import Issue
 from adapter.model.resource import RawResource
-from adapter.source import bulk_manifest, nominate
+from adapter.source import bulk_manifest, generations, nominate
+from adapter.source.changes import HISTORY, Key, difference, write_history
+from adapter.source.generations import MANIFEST
 from adapter.source.ndjson import (
     Block,
     Limits,
@@ -43,13 +45,12 @@ from adapter.source.ndjson import (
 )
 from adapter.source.sieve import sieve
 
-MANIFEST = "manifest.json"
 FORMAT = "adapter-landing/1"
 _TYPES = re.compile(rb'"resourceType"\s*:\s*"([A-Za-z]+)"')
 
 
 class LandedFile(msgspec.Struct, frozen=True):
-    """One file: where it lies (relative to the landing, or absolute when referenced), and what is in it.
+    """One file: its name, what is in it, and its ``path`` if that is another (absolute when referenced).
 
     ``lines`` counts lines that are not blank; ``types`` are the resource types of its lines, with "" when
     the type of some line cannot be read; ``sha256`` is of the file as stored.
@@ -64,7 +65,10 @@ class LandedFile(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """The account of one landing; ``asked`` holds no personal data and no secrets."""
+    """The account of one landing; ``asked`` holds no personal data and no secrets.
+
+    ``generation`` counts up each time a landing takes the place of another.
+    """
 
     format: str
     landed_at: str
@@ -72,6 +76,7 @@ class Manifest(msgspec.Struct, frozen=True):
     files: tuple[LandedFile, ...]
     coverage: tuple[Coverage, ...]
     issues: tuple[Issue, ...] = ()
+    generation: int = 1
 
 
 class Tally(msgspec.Struct):
@@ -162,7 +167,7 @@ class Landing:
                 yield file
 
     def _path(self, file: LandedFile) -> Path:
-        return Path(file.path) if file.path else self.folder / file.name
+        return self.folder / (file.path or file.name)
 
 
 def open_landing(folder: Path, limits: Limits | None = None) -> Landing:
@@ -248,14 +253,22 @@ def _examine(path: Path, name: str, limits: Limits | None) -> tuple[LandedFile, 
 
 
 class LandingWriter:
-    """Stages a landing beside its target; :meth:`commit` makes it appear, anything else leaves no trace."""
+    """Stages a landing beside its target; :meth:`commit` makes it appear, anything else leaves no trace.
 
-    def __init__(self, target: Path) -> None:
+    With ``revises`` the differences from that landing become part of the history (``changes.py``); ``why``
+    then says of a resource that is gone how that is known.
+    """
+
+    def __init__(self, target: Path, revises: Landing | None = None) -> None:
         self.target = target
         self.staging = target.with_name(f".{target.name}.partial-{os.getpid()}")
+        self.revises = revises
+        self.why: dict[Key, str] = {}
+        self.changes: Counter[str] = Counter()
         self._files: dict[str, BinaryIO] = {}
 
     def __enter__(self) -> Self:
+        generations.remove_abandoned(self.target)
         shutil.rmtree(self.staging, ignore_errors=True)
         self.staging.mkdir(parents=True)
         return self
@@ -291,19 +304,41 @@ class LandingWriter:
         return self.commit(manifest, limits)
 
     def commit(self, manifest: Manifest, limits: Limits | None = None) -> Landing:
-        """Write the manifest and swap the folder in; an older landing of the same name is replaced."""
-        with (self.staging / MANIFEST).open("wb") as out:
-            out.write(msgspec.json.format(wire.encode(manifest), indent=1) + b"\n")
-            out.flush()
-            os.fsync(out.fileno())
-        old = self.target.with_name(f".{self.target.name}.old-{os.getpid()}")
-        if self.target.exists():
-            self.target.rename(old)
-        self.staging.rename(self.target)
-        shutil.rmtree(old, ignore_errors=True)
-        return Landing(self.target, manifest, limits)
+        """Write the manifest and make the landing the one that stands; an older one gives way to it."""
+        if not self.target.exists():
+            generations.write_whole(self.staging / MANIFEST, _written(manifest))
+            self.staging.rename(self.target)
+            return Landing(self.target, manifest, limits)
+        number = generations.next_generation(self.target)
+        place = generations.folder_of(number)
+        files = tuple(
+            file if file.path else msgspec.structs.replace(file, path=f"{place}/{file.name}")
+            for file in manifest.files
+        )
+        manifest = msgspec.structs.replace(manifest, files=files, generation=number)
+        self.staging.rename(self.target / place)
+        latest = Landing(self.target, manifest, limits)
+        if self.revises is not None:
+            types = {name for one in (self.revises.manifest, manifest) for f in one.files for name in f.types}
+            found = difference(self.revises, latest, types - {""}, self.why)
+            stands = self.revises.manifest.generation
+            self.changes = write_history(self.target / HISTORY, number, found, stands=stands)
+        in_use = [file.path or file.name for one in (manifest, *self._former()) for file in one.files]
+        generations.write_whole(self.target / MANIFEST, _written(manifest))
+        generations.sweep(self.target, [*in_use, place])
+        return latest
+
+    def _former(self) -> list[Manifest]:
+        try:
+            return [wire.decode((self.target / MANIFEST).read_bytes(), Manifest)]
+        except (OSError, msgspec.MsgspecError):
+            return []
 
     def _close(self) -> None:
         for stream in self._files.values():
             stream.close()
         self._files.clear()
+
+
+def _written(manifest: Manifest) -> bytes:
+    return msgspec.json.format(wire.encode(manifest), indent=1) + b"\n"

@@ -72,7 +72,7 @@ class Hospital:
             writer.finish(now=NOW, asked={}, coverage=rows)
 
     def change(self, draw: st.DrawFn) -> None:
-        kinds = ("correct", "delete", "merge", "part", "arrive", "leave", "rename", "coverage", "day")
+        kinds = ("correct", "delete", "merge", "part", "arrive", "leave", "rename", "coverage", "coverage", "day")
         getattr(self, f"_{draw(st.sampled_from(kinds))}")(draw)
 
     def _chart(self, draw: st.DrawFn) -> Chart:
@@ -122,8 +122,9 @@ class Hospital:
         drug["code"] = copy.deepcopy(other["code"])
 
     def _coverage(self, draw: st.DrawFn) -> None:
-        one = (draw(st.sampled_from(sorted(BY_PATIENT))), draw(st.sampled_from(sorted(self.charts))))
-        self.lost ^= {one}
+        kinds = draw(st.sampled_from([tuple(BY_PATIENT), *((kind,) for kind in BY_PATIENT)]))
+        patient = draw(st.sampled_from(sorted(self.charts)))
+        self.lost ^= {(kind, patient) for kind in kinds}
 
     def _day(self, draw: st.DrawFn) -> None:
         self.as_of += timedelta(days=draw(st.integers(-40, 40)))
