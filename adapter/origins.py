@@ -133,6 +133,13 @@ class Origins:
         self.known = frozenset({self.base, *(_configured(one, "allowed_origins") for one in listed)})
         self._resolve = resolve or _system_resolve
 
+    def including(self, url: str) -> Origins:
+        """The same with one more origin, which a person has configured."""
+        more = object.__new__(Origins)
+        more.base, more._resolve = self.base, self._resolve
+        more.known = self.known | {_configured(url, "site.toml")}
+        return more
+
     def is_base(self, url: str | httpx.URL) -> bool:
         """Whether the URL is of the site's own FHIR server: same scheme, host and port."""
         return _origin_or_none(url) == self.base

@@ -1,8 +1,8 @@
 """Where a bearer token comes from, asked for each request.
 
 A token may be rotated or expire in mid-download, so nobody keeps one: the client asks before each request
-and asks again, with ``renew``, after a 401. SMART Backend Services (client assertion, RS384/ES384) will be
-another :class:`TokenSource` in ``auth.py``.
+and asks again, with ``renew``, after a 401. SMART Backend Services is another :class:`TokenSource`, in
+:mod:`adapter.source.smart`.
 """
 
 from __future__ import annotations
