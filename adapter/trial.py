@@ -18,8 +18,11 @@ from adapter.mappers.terminology import Terminology
 from adapter.mappers.terminology.vocabulary import vocabulary_of
 from adapter.model.protocol import Protocol, Vocabulary
 from adapter.source.landing import Landing
+from adapter.store import audit
 from adapter.store.adopt import adopt
-from adapter.store.database import open_database
+from adapter.store.audit import Entry
+from adapter.store.checkpoints import CheckpointFile
+from adapter.store.database import open_database, reading
 
 
 class Trial(NamedTuple):
@@ -43,6 +46,13 @@ class Workspace(NamedTuple):
     def database(self) -> Path | str:
         """A SQLite file of its own, or the URL that the environment names; see :func:`open_store`."""
         return ("" if self.embedded else config.database_url()) or self.root / "adapter.sqlite"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the audit's checkpoints lie: beside the workspace, or where the environment says."""
+        named = "" if self.embedded else os.environ.get("ADAPTER_AUDIT_CHECKPOINTS", "")
+        root = self.root.resolve()
+        return Path(named) if named else root.with_name(f"{root.name}.audit-checkpoints.ndjson")
 
     @property
     def landing(self) -> Path:
@@ -87,13 +97,37 @@ def open_trial(folder: Path | None = None, site: str = "demo", mappings: Path | 
 
 @contextmanager
 def open_store(workspace: Workspace, now: datetime) -> Iterator[Engine]:
-    """The workspace's database while the block lasts; files of early versions are taken over first."""
+    """The workspace's database while the block lasts; files of early versions are taken over first.
+
+    Whatever the block adds to the audit has a checkpoint when it ends, however it ends.
+    """
+    checkpoints = CheckpointFile(workspace.checkpoints)
+    checkpoints.prepare()
     engine = open_database(workspace.database)
     try:
         adopt(engine, (workspace.writeback / "ledger.sqlite", workspace.root / "fhir.sqlite"), now)
-        yield engine
+        try:
+            yield engine
+        finally:
+            checkpoint(engine, checkpoints, now)
     finally:
         engine.dispose()
+
+
+def checkpoint(engine: Engine, checkpoints: CheckpointFile, now: datetime) -> None:
+    """Write down outside the database where its audit stands."""
+    with reading(engine) as connection:
+        number, digest = audit.head(connection)
+    if number:
+        checkpoints.add(number, digest, now)
+
+
+def note(
+    workspace: Workspace, action: str, now: datetime, what: Iterable[str] = (), **detail: object
+) -> None:
+    """Add a row to the audit for something done to files, by whoever is at work."""
+    with open_store(workspace, now) as database, database.begin() as connection:
+        audit.append(connection, Entry(now, audit.actor(), action, tuple(what), detail))
 
 
 def token_for(trial: Trial, base_url: str) -> bytes | None:
@@ -108,9 +142,6 @@ def versions_of(trial: Trial, landing: Landing) -> dict[str, str]:
     ``software_sha256`` is of the modules that turn facts into verdicts: a checkout may change without its
     version.
     """
-    files = hashlib.sha256()
-    for file in landing.manifest.files:
-        files.update(f"{file.name} {file.sha256}\n".encode())
     return {
         "protocol": f"{trial.protocol.id} {trial.protocol.version}",
         "protocol_sha256": hashlib.sha256((trial.folder / "protocol.yaml").read_bytes()).hexdigest(),
@@ -118,8 +149,16 @@ def versions_of(trial: Trial, landing: Landing) -> dict[str, str]:
             trial.mappings, ("*.csv", "*.yaml", "codes/*.csv", f"sites/{trial.site.site_id}/*")
         ),
         "software_sha256": _digest(Path(__file__).parent, ("model/*.py", "protocol/**/*.py")),
-        "landing_sha256": files.hexdigest(),
+        "landing_sha256": landing_sha256(landing),
     }
+
+
+def landing_sha256(landing: Landing) -> str:
+    """One hash of all landed files."""
+    files = hashlib.sha256()
+    for file in landing.manifest.files:
+        files.update(f"{file.name} {file.sha256}\n".encode())
+    return files.hexdigest()
 
 
 def _digest(folder: Path, patterns: Iterable[str]) -> str:

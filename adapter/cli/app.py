@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 
 from adapter import assurance, monitoring, pipeline
-from adapter.cli import explain_text, explain_view, monitor_view, render_view, show
+from adapter.cli import audit, explain_text, explain_view, monitor_view, render_view, show, trail
 from adapter.cli.render_view import Form
 from adapter.errors import ConfigError
 from adapter.model import wire
@@ -29,6 +29,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(audit.app, name="audit")
 console = Console()
 progress = Console(stderr=True)
 
@@ -89,6 +90,8 @@ def fetch(
                     trial, Workspace(workspace), base_url or trial.site.base_url, now=now, progress=told
                 )
             )
+    source = "folder" if folder is not None else base_url or trial.site.base_url
+    trail.fetched(Workspace(workspace), landing, source, now)
     console.print(f"{landing.lines} resources landed, {len(landing.issues)} issues")
     partial = sorted({row.resource_type for row in landing.coverage if not row.complete})
     if partial:
@@ -112,6 +115,7 @@ def screen(
     """
     trial = pipeline.open_trial(protocol, site)
     done = pipeline.screen(trial, Workspace(workspace), as_of=_day(as_of), full=full, progress=progress.print)
+    trail.screened(Workspace(workspace), done, datetime.now(UTC))
     if as_json:
         print(wire.encode(done.funnel).decode())  # noqa: T201
         return
@@ -181,7 +185,9 @@ def monitor(
 ) -> None:
     """Follow everyone on the study, from the last screening's facts: outcomes, exits, safety, what is due."""
     trial = pipeline.open_trial(protocol, site)
-    report = monitoring.monitor(trial, Workspace(workspace), as_of=_day(as_of), progress=progress.print)
+    day = _day(as_of)
+    report = monitoring.monitor(trial, Workspace(workspace), as_of=day, progress=progress.print)
+    trail.monitored(Workspace(workspace), report, trial, day.isoformat(), datetime.now(UTC))
     if as_json:
         print(wire.encode(report.results).decode())  # noqa: T201
         return
@@ -264,7 +270,9 @@ def export(
             where="ADAPTER_PSEUDONYM_KEY_FILE",
             fix="name a file with at least 16 random bytes, one per study and site; it never leaves the site",
         )
+    trail.exporting(Workspace(workspace), trial, datetime.now(UTC))
     report = pipeline.export_sdtm(trial, Workspace(workspace), key=key)
+    trail.exported(Workspace(workspace), trial, report, datetime.now(UTC))
     if as_json:
         print(wire.encode(report.rows).decode())  # noqa: T201
         return

@@ -12,7 +12,7 @@ import httpx
 from rich.console import Console
 
 from adapter import monitoring, pipeline
-from adapter.cli import monitor_view, show
+from adapter.cli import monitor_view, show, trail
 from adapter.demo import hospital
 from adapter.pipeline import Workspace
 from adapter.trial import open_store
@@ -30,15 +30,18 @@ def run(console: Console, progress: Console, folder: Path, base_url: str) -> Non
     if not base_url:
         for database in folder.glob("*.sqlite*"):
             database.unlink()
+        workspace.checkpoints.unlink(missing_ok=True)
     console.rule("1. A synthetic hospital")
     made = hospital.generate(folder / "hospital" / "fhir")
     console.print(
         f"{made.patients} people, {sum(made.resources.values())} FHIR resources as Bulk Data NDJSON"
     )
     console.rule("2. Land, sieve, map, decide")
-    pipeline.land(made.folder, workspace, now=datetime.combine(AS_OF, datetime.min.time(), UTC))
+    landing = pipeline.land(made.folder, workspace, now=datetime.combine(AS_OF, datetime.min.time(), UTC))
+    trail.fetched(workspace, landing, "folder", datetime.now(UTC))
     trial = pipeline.open_trial()
     done = pipeline.screen(trial, workspace, as_of=AS_OF, progress=progress.print)
+    trail.screened(workspace, done, datetime.now(UTC))
     show.accounts(console, done.sifted, done.facts.issues)
     console.rule(f"3. Who may be eligible for {trial.protocol.id} as of {AS_OF}")
     show.funnel(console, done.funnel, trial.protocol)
@@ -51,7 +54,9 @@ def run(console: Console, progress: Console, folder: Path, base_url: str) -> Non
     again = _write(trial, workspace, base_url)
     console.print(f"and once more: {again.resources_written} resources written, nothing doubled")
     console.rule("6. Tell the sponsor: SDTM, pseudonymised")
+    trail.exporting(workspace, trial, datetime.now(UTC))
     report = pipeline.export_sdtm(trial, workspace, key=_key(folder / "pseudonym.key"))
+    trail.exported(workspace, trial, report, datetime.now(UTC))
     show.exported(console, report)
     console.rule()
     served = base_url or "adapter serve --workspace " + str(folder)
@@ -66,6 +71,7 @@ def run(console: Console, progress: Console, folder: Path, base_url: str) -> Non
             "raw data and coverage": str(workspace.landing / "manifest.json"),
             "written FHIR resources": served + ("" if base_url else "   then /fhir/ResearchSubject"),
             "datasets": str(workspace.sdtm),
+            "who did what": f"adapter audit show --workspace {folder}",
             "the rules": str(trial.folder / "protocol.yaml"),
         },
     )

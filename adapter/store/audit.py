@@ -22,10 +22,13 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     insert,
+    inspect,
     select,
+    text,
 )
+from sqlalchemy.exc import DBAPIError
 
-from adapter.store.chain import GENESIS, Link, sealed
+from adapter.store.chain import GENESIS, Checkpoint, Flaw, Link, Verdict, examine, sealed
 from adapter.store.database import only_writer, reading
 from adapter.store.tables import TABLES
 
@@ -41,6 +44,15 @@ _AUDIT = Table(
     Column("previous", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
     UniqueConstraint("previous", name="uq_audit_previous"),  # a chain that forks cannot even be stored
+)
+# Triggers that refuse to change or remove rows, or to add one out of order; migration 0001 makes them.
+GUARDS = {
+    "sqlite": ("audit_delete", "audit_insert", "audit_update"),
+    "postgresql": ("audit_changed", "audit_emptied", "audit_inserted"),
+}
+_SQLITE_GUARDS = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'audit'"
+_POSTGRESQL_GUARDS = (
+    "SELECT tgname FROM pg_trigger WHERE tgrelid = 'audit'::regclass AND tgenabled IN ('O', 'A')"
 )
 _COLUMNS = tuple(Link.__struct_fields__)
 
@@ -74,9 +86,7 @@ def append(connection: Connection, entry: Entry) -> Link:
     From here to the end of the transaction nobody else can append, so append last.
     """
     lock(connection)
-    query = select(_AUDIT.c.number, _AUDIT.c.hash).order_by(_AUDIT.c.number.desc()).limit(1)
-    last = connection.execute(query).one_or_none()
-    number, previous = (last.number, last.hash) if last else (0, GENESIS)
+    number, previous = head(connection)
     link = sealed(
         Link(
             number=number + 1,
@@ -101,12 +111,47 @@ def links(connection: Connection, after: int = 0) -> Iterator[Link]:
         yield Link(*row)
 
 
-def head(engine: Engine) -> tuple[int, str]:
+def head(connection: Connection) -> tuple[int, str]:
     """Number and hash of the last row; (0, zeros) if there is none."""
-    with reading(engine) as connection:
-        query = select(_AUDIT.c.number, _AUDIT.c.hash).order_by(_AUDIT.c.number.desc()).limit(1)
-        last = connection.execute(query).one_or_none()
+    query = select(_AUDIT.c.number, _AUDIT.c.hash).order_by(_AUDIT.c.number.desc()).limit(1)
+    last = connection.execute(query).one_or_none()
     return (last.number, last.hash) if last else (0, GENESIS)
+
+
+def verify(engine: Engine, checkpoints: Iterable[Checkpoint]) -> Verdict:
+    """Follow the whole chain as one consistent view shows it, and see that its guards stand."""
+    with reading(engine) as connection:
+        known = tuple(checkpoints)
+        if not inspect(connection).has_table(_AUDIT.name):
+            gone = Flaw(1, "cut", "the table of the audit is gone")
+            return Verdict(0, 0, GENESIS, len(known), max((one.number for one in known), default=0), (gone,))
+        open_gates = [
+            Flaw(1, "unguarded", f"the trigger {name} is gone or switched off")
+            for name in _unguarded(connection)
+        ]
+        unreadable: list[Flaw] = []
+        verdict = examine(_while_readable(links(connection), unreadable), known)
+    flaws = sorted((*verdict.flaws, *unreadable, *open_gates), key=lambda flaw: flaw.number)
+    return msgspec.structs.replace(verdict, flaws=tuple(flaws))
+
+
+def _while_readable(rows: Iterator[Link], flaws: list[Flaw]) -> Iterator[Link]:
+    """Some cells cannot even be fetched (text that is no UTF-8); what comes after them is not seen."""
+    number = 0
+    try:
+        for row in rows:
+            number = row.number
+            yield row
+    except DBAPIError:
+        flaws.append(
+            Flaw(number + 1, "unreadable", "the database cannot give out this row or one soon after")
+        )
+
+
+def _unguarded(connection: Connection) -> list[str]:
+    sqlite = connection.dialect.name == "sqlite"
+    names = connection.execute(text(_SQLITE_GUARDS if sqlite else _POSTGRESQL_GUARDS)).scalars()
+    return sorted(set(GUARDS["sqlite" if sqlite else "postgresql"]) - set(names))
 
 
 def actor() -> str:

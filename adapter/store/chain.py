@@ -42,7 +42,7 @@ class Flaw(msgspec.Struct, frozen=True):
 
     changed (the content is not what was hashed), unlinked (does not follow the row before it), misplaced
     (numbers are not 1, 2, 3 ...), unreadable (a cell is no text), cut (a checkpoint knows rows that are
-    gone), rewritten (a checkpoint knows another hash).
+    gone), rewritten (a checkpoint knows another hash), unguarded (the database would let rows be changed).
     """
 
     number: int
@@ -84,6 +84,10 @@ def examine(links: Iterable[Link], checkpoints: Iterable[Checkpoint]) -> Verdict
     number, before, rows = 0, GENESIS, 0
     for link in links:
         rows += 1
+        if not _readable(link):
+            flaws.append(Flaw(number + 1, "unreadable", "a cell is not what was ever written"))
+            number, before = number + 1, ""
+            continue
         flaws += _own_flaws(link, number, before)
         flaws += [
             Flaw(link.number, "rewritten", f"had another hash at {one.at}")
@@ -93,21 +97,24 @@ def examine(links: Iterable[Link], checkpoints: Iterable[Checkpoint]) -> Verdict
         number, before = link.number, link.hash
     last = max(known, default=0)
     flaws += [
-        Flaw(rows + 1, "cut", f"rows to {one.number} were there at {one.at}, now {rows} are")
-        for some in sorted(known.items())
-        for one in some[1]
-        if one.number > rows
+        Flaw(number + 1, "cut", f"row {one.number} was there at {one.at}; the last is {number}")
+        for _, several in sorted(known.items())
+        for one in several
+        if one.number > number
     ]
     return Verdict(rows, number, before, sum(map(len, known.values())), last, tuple(flaws))
+
+
+def _readable(link: Link) -> bool:
+    """A database may hold in a cell what its column does not allow."""
+    number, *texts = msgspec.structs.astuple(link)
+    return isinstance(number, int) and all(isinstance(one, str) for one in texts)
 
 
 def _own_flaws(link: Link, number: int, before: str) -> list[Flaw]:
     flaws = []
     if link.number != number + 1:
         flaws.append(Flaw(link.number, "misplaced", f"stands after row {number}"))
-    texts = (link.at, link.actor, link.action, link.what, link.detail, link.previous, link.hash)
-    if not isinstance(link.number, int) or not all(isinstance(one, str) for one in texts):
-        return [*flaws, Flaw(link.number, "unreadable", "a cell is not what was ever written")]
     if link.previous != before:
         flaws.append(Flaw(link.number, "unlinked", f"does not follow row {number} as it is now"))
     if link.hash != digest(link):

@@ -180,8 +180,8 @@ def _as_ours(fault: DBAPIError, url: URL) -> AdapterError | None:
     if not isinstance(fault, OperationalError | InterfaceError):
         return None
     said, at = _said(fault, url), place(url)
-    code = getattr(fault.orig, "sqlite_errorcode", None)
-    if code is not None:
+    if isinstance(fault.orig, sqlite3.Error):
+        code = getattr(fault.orig, "sqlite_errorcode", 0)
         if code & 0xFF in _BROKEN:
             return ConfigError(f"the database cannot be used: {said}", where=at, fix="restore it from a copy")
         passing = code & 0xFF in _PASSING
@@ -193,7 +193,7 @@ def _as_ours(fault: DBAPIError, url: URL) -> AdapterError | None:
     return StoreUnavailable(
         f"the database cannot be reached or written now: {said}",
         where=at,
-        fix="see that it runs, that its disk is not full and that no other program holds it; then run again",
+        fix="see that it runs, lets this user in, and that its disk is not full; then run again",
     )
 
 

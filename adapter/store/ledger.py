@@ -8,7 +8,8 @@ or ``file``), because one ledger may serve several.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Self, TypeVar
@@ -16,6 +17,8 @@ from typing import Self, TypeVar
 import msgspec
 from sqlalchemy import Column, Connection, Engine, Integer, RowMapping, String, Table, delete, insert, select
 
+from adapter.store import audit
+from adapter.store.audit import Entry
 from adapter.store.database import open_database, reading
 from adapter.store.tables import TABLES
 
@@ -41,6 +44,7 @@ _WRITTEN = Table(
     Column("content_sha256", String(64), nullable=False),
     Column("fingerprint", String, nullable=False),
     Column("at", String, nullable=False),
+    Column("address", String, nullable=False, server_default=""),
 )
 _RECEIPT = Table(
     "receipt",
@@ -53,6 +57,8 @@ _RECEIPT = Table(
     Column("fingerprint", String, nullable=False),
     Column("rung", String, nullable=False),
     Column("at", String, nullable=False),
+    Column("outbox", Integer, nullable=False, server_default="0"),
+    Column("approval", Integer, nullable=False, server_default="0"),
 )
 
 OWN = (_INTENT, _WRITTEN, _RECEIPT)
@@ -68,17 +74,20 @@ class Intent(msgspec.Struct, frozen=True):
 
 
 class Written(msgspec.Struct, frozen=True):
-    """The last state of one resource that we know we wrote ourselves."""
+    """The last state of one resource that we know we wrote ourselves; ``address`` is the server's own
+    reference where that is another than ours."""
 
     reference: str
     version: str
     status: str
     content_sha256: str
     fingerprint: str
+    address: str = ""
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """One acknowledged write; ``rung`` names the way it went (``ResearchSubject``, ``file``)."""
+    """One acknowledged write; ``rung`` names the way it went (``ResearchSubject``, ``file``), ``outbox`` the
+    row that carried it and ``approval`` a person's leave for it, 0 where the site wants none."""
 
     reference: str
     version: str
@@ -86,6 +95,8 @@ class Receipt(msgspec.Struct, frozen=True):
     fingerprint: str
     rung: str
     at: datetime
+    outbox: int = 0
+    approval: int = 0
 
 
 class Memory(msgspec.Struct, frozen=True):
@@ -117,27 +128,47 @@ class Ledger:
                 {row.reference: row for row in self._rows(at, _INTENT, Intent)},
             )
 
-    def intend(self, intents: Iterable[Intent], at: datetime) -> None:
-        """Remember what is about to be sent, replacing older intents for the same resources."""
-        with self._engine.begin() as connection:
+    @property
+    def server(self) -> str:
+        return self._server
+
+    @property
+    def engine(self) -> Engine:
+        return self._engine
+
+    def intend(self, intents: Iterable[Intent], at: datetime, *, within: Connection | None = None) -> None:
+        """Remember what is about to be sent, replacing older intents for the same resources. ``within`` is
+        the transaction of a caller that writes more than this, here and below."""
+        with self._transaction(within) as connection:
             for intent in intents:
                 self._forget(connection, _INTENT, intent.reference)
                 connection.execute(insert(_INTENT).values(**self._fields(intent), at=at.isoformat()))
 
-    def acknowledge(self, written: Iterable[Written], receipts: Iterable[Receipt], at: datetime) -> None:
-        """Note what the server holds of ours now, add receipts, and close the intents, all at once."""
-        with self._engine.begin() as connection:
+    def acknowledge(
+        self,
+        written: Iterable[Written],
+        receipts: Iterable[Receipt],
+        at: datetime,
+        *,
+        within: Connection | None = None,
+    ) -> None:
+        """Note what the server holds of ours now, add receipts and their row in the audit, and close the
+        intents, all at once."""
+        acknowledged = tuple(receipts)
+        with self._transaction(within) as connection:
             for row in written:
                 self._forget(connection, _WRITTEN, row.reference)
                 self._forget(connection, _INTENT, row.reference)
                 connection.execute(insert(_WRITTEN).values(**self._fields(row), at=at.isoformat()))
-            for receipt in receipts:
+            for receipt in acknowledged:
                 values = {**self._fields(receipt), "at": receipt.at.isoformat()}
                 connection.execute(insert(_RECEIPT).values(**values))
+            if acknowledged:
+                audit.append(connection, self._entry(acknowledged, at))
 
-    def abandon(self, references: Iterable[str]) -> None:
+    def abandon(self, references: Iterable[str], *, within: Connection | None = None) -> None:
         """Drop intents that the server definitely refused."""
-        with self._engine.begin() as connection:
+        with self._transaction(within) as connection:
             for reference in references:
                 self._forget(connection, _INTENT, reference)
 
@@ -147,6 +178,28 @@ class Ledger:
             query = select(_RECEIPT).where(_RECEIPT.c.server == self._server).order_by(_RECEIPT.c.number)
             rows = connection.execute(query).mappings()
             return tuple(msgspec.convert(_named(row), Receipt) for row in rows)
+
+    @contextmanager
+    def _transaction(self, within: Connection | None) -> Iterator[Connection]:
+        if within is not None:
+            yield within
+            return
+        with self._engine.begin() as connection:
+            yield connection
+
+    def _entry(self, receipts: tuple[Receipt, ...], at: datetime) -> Entry:
+        told = [
+            {
+                "approval": r.approval,
+                "fingerprint": r.fingerprint,
+                "outbox": r.outbox,
+                "rung": r.rung,
+                "subject": r.subject,
+            }
+            for r in receipts
+        ]
+        what = tuple(f"{r.reference}/_history/{r.version}" for r in receipts)
+        return Entry(at, audit.actor(), "write", what, {"server": self._server, "receipts": told})
 
     def _rows(self, connection: Connection, table: Table, wanted: type[Row]) -> list[Row]:
         query = select(table).where(table.c.server == self._server)

@@ -1,0 +1,132 @@
+"""``adapter audit``: show who did what, and prove that nobody changed it since."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from adapter.errors import ConfigError
+from adapter.model import wire
+from adapter.store import audit
+from adapter.store.chain import Link, Verdict
+from adapter.store.checkpoints import CheckpointFile
+from adapter.store.database import open_database, reading
+from adapter.trial import Workspace, checkpoint
+
+app = typer.Typer(
+    help="Who did what and when, in a chain of hashes that shows any later change.", no_args_is_help=True
+)
+_WorkspaceOption = Annotated[Path, typer.Option("--workspace", "-w", help="Folder of the database.")]
+_JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
+
+
+@app.command()
+def verify(
+    workspace: _WorkspaceOption = Path("workspace"),
+    write: Annotated[
+        bool, typer.Option("--checkpoint", help="If all is well, write a checkpoint of where it stands.")
+    ] = False,
+    as_json: _JsonOption = False,
+) -> None:
+    """Follow the chain from the first row and compare it with every checkpoint. Exit 1 if anything differs.
+
+    The checkpoints (ADAPTER_AUDIT_CHECKPOINTS, else a file beside the workspace) show that rows at the end
+    are gone or that history was written anew; rows after the last checkpoint are covered by the chain alone.
+    """
+    here = Workspace(workspace)
+    checkpoints = CheckpointFile(here.checkpoints)
+    engine = open_database(_existing(here))
+    try:
+        verdict = audit.verify(engine, checkpoints.read())
+        if write and verdict.sound:
+            checkpoint(engine, checkpoints, datetime.now(UTC))
+    finally:
+        engine.dispose()
+    if as_json:
+        print(wire.encode(verdict).decode())  # noqa: T201
+    else:
+        _tell(Console(), verdict, checkpoints.path)
+    raise typer.Exit(0 if verdict.sound else 1)
+
+
+@app.command()
+def show(
+    workspace: _WorkspaceOption = Path("workspace"),
+    since: Annotated[
+        str, typer.Option("--since", help="From this day (YYYY-MM-DD, UTC) or time with zone on.")
+    ] = "",
+    as_json: _JsonOption = False,
+) -> None:
+    """Print the rows, oldest first: number, time (UTC), who, what was done, to what, with which counts."""
+    from_here = _time(since)
+    engine = open_database(_existing(Workspace(workspace)))
+    table = Table(box=None, pad_edge=False)
+    for title in ("no", "time (UTC)", "actor", "action", "to", "detail"):
+        table.add_column(title, overflow="fold")
+    try:
+        with reading(engine) as connection:
+            for link in audit.links(connection):
+                at = datetime.fromisoformat(link.at).astimezone(UTC)
+                if from_here is not None and at < from_here:
+                    continue
+                if as_json:
+                    print(wire.encode(link).decode())  # noqa: T201
+                else:
+                    table.add_row(str(link.number), f"{at:%Y-%m-%d %H:%M:%S}", *_cells(link))
+    finally:
+        engine.dispose()
+    if not as_json:
+        Console().print(table)
+
+
+def _existing(workspace: Workspace) -> Path | str:
+    """A look must not make what it looks for."""
+    database = workspace.database
+    if isinstance(database, Path) and not database.exists():
+        raise ConfigError(
+            "there is no database here",
+            where=str(database),
+            fix="name the workspace with -w, or the database in ADAPTER_DATABASE_URL_FILE; if it was here "
+            f"before, compare {workspace.checkpoints}",
+        )
+    return database
+
+
+def _cells(link: Link) -> tuple[str, str, str, str]:
+    named = link.what.strip("[]").replace('"', "").replace(",", " ")
+    short = named if len(named) < 60 else f"{named[:56]} ..."
+    detail = link.detail if len(link.detail) < 160 else f"{link.detail[:156]} ..."
+    return link.actor, link.action, short, detail
+
+
+def _tell(console: Console, verdict: Verdict, path: Path) -> None:
+    console.print(f"{verdict.rows} rows, {verdict.checkpoints} checkpoints in {path}", soft_wrap=True)
+    if verdict.sound:
+        console.print(f"sound: row {verdict.number} has hash {verdict.hash}", soft_wrap=True)
+        after = verdict.number - verdict.checkpointed
+        if after:
+            console.print(f"{after} rows after the last checkpoint: their removal would not show")
+        return
+    for flaw in verdict.flaws[:20]:
+        console.print(f"row {flaw.number}  {flaw.kind}: {flaw.text}", soft_wrap=True)
+    if len(verdict.flaws) > 20:
+        console.print(f"... and {len(verdict.flaws) - 20} more (--json shows all)")
+    first = verdict.flaws[0].number
+    console.print(
+        f"NOT SOUND from row {first} on: keep database and checkpoints as they are, and ask who wrote"
+    )
+
+
+def _time(text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as fault:
+        raise ConfigError(f"{text!r} is no time", where="--since", fix="write YYYY-MM-DD") from fault
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

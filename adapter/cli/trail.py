@@ -1,0 +1,61 @@
+"""What the audit says of each command: counts, versions and hashes, by whoever is at work."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+
+from adapter.exports.package import ExportReport
+from adapter.monitoring import MonitoringReport
+from adapter.pipeline import Screening, Trial, Workspace
+from adapter.source.landing import Landing
+from adapter.trial import landing_sha256, note
+
+
+def fetched(workspace: Workspace, landing: Landing, source: str, now: datetime) -> None:
+    note(
+        workspace,
+        "fetch",
+        now,
+        source=source,
+        landing_sha256=landing_sha256(landing),
+        resources=landing.lines,
+        issues=len(landing.issues),
+        partial=sorted({row.resource_type for row in landing.coverage if not row.complete}),
+    )
+
+
+def screened(workspace: Workspace, done: Screening, now: datetime) -> None:
+    note(
+        workspace,
+        "screen",
+        now,
+        as_of=done.as_of,
+        versions=done.versions,
+        decisions=Counter(one.overall.value for one in done.decisions),
+    )
+
+
+def monitored(
+    workspace: Workspace, report: MonitoringReport, trial: Trial, as_of: str, now: datetime
+) -> None:
+    protocol = f"{trial.protocol.id} {trial.protocol.version}"
+    note(workspace, "monitor", now, as_of=as_of, protocol=protocol, people=len(report.rows))
+
+
+def exporting(workspace: Workspace, trial: Trial, now: datetime) -> None:
+    """Before anything is written: an export that dies half way is on record too."""
+    note(workspace, "export", now, (trial.protocol.id,), phase="begun")
+
+
+def exported(workspace: Workspace, trial: Trial, report: ExportReport, now: datetime) -> None:
+    note(
+        workspace,
+        "export",
+        now,
+        (trial.protocol.id,),
+        phase="done",
+        manifest_sha256=report.manifest_sha256,
+        rows=report.rows,
+        subjects=len(report.subjects),
+    )
