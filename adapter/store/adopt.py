@@ -41,17 +41,21 @@ def _rows(path: Path) -> dict[str, list[dict[str, Any]]]:
     early = create_engine(URL.create("sqlite", database=str(path)), connect_args={"timeout": 30})
     try:
         with early.connect() as connection:
-            present = set(inspect(connection).get_table_names())
+            present = inspect(connection)
             return {
-                name: [
-                    dict(zip(TABLES.tables[name].c.keys(), row, strict=True))
-                    for row in connection.execute(select(TABLES.tables[name]))
-                ]
+                name: _all(connection, name, {str(one["name"]) for one in present.get_columns(name)})
                 for name in _EARLY
-                if name in present
+                if present.has_table(name)
             }
     finally:
         early.dispose()
+
+
+def _all(connection: Connection, name: str, held: set[str]) -> list[dict[str, Any]]:
+    """Every row of a table, in the columns it had then; later ones take their defaults."""
+    columns = [column for column in TABLES.tables[name].c if column.name in held]
+    names = [column.name for column in columns]
+    return [dict(zip(names, row, strict=True)) for row in connection.execute(select(*columns))]
 
 
 def _take(connection: Connection, path: Path, rows: dict[str, list[dict[str, Any]]], now: datetime) -> None:
