@@ -205,7 +205,9 @@ class Authorisation:
                 async for chunk in answer.aiter_bytes():
                     body += chunk
                     if len(body) > _MAX_BYTES:
-                        raise SourceUntrustworthy("the answer is far too long", where=where)
+                        raise SourceUntrustworthy(
+                            "the answer is far too long", where=where, fix="check the address"
+                        )
         except TimeoutError:
             raise _Passing(f"no whole answer within {self._waiting.total:g} s") from None
         except (httpx.TransportError, httpx.DecodingError) as fault:
