@@ -34,6 +34,28 @@ class Smart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scopes: tuple[str, ...] = ("system/*.rs",)
 
 
+class Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[subscriptions.NAME]``: one subscription of the hospital, and how its messages prove themselves.
+
+    ``header_file`` holds the whole Authorization header that the Subscription is registered with,
+    ``hmac_file`` the key by which bodies are signed (X-Signature). At least one is needed; both may be asked.
+    """
+
+    header_file: str = ""
+    hmac_file: str = ""
+
+    def secrets(self, name: str) -> tuple[bytes, bytes]:
+        """Header and key, b"" where none is asked for; raises :class:`ConfigError` if nothing is."""
+        where = f"[subscriptions.{name}]"
+        if not (self.header_file or self.hmac_file):
+            raise ConfigError(
+                "anybody could write to this channel",
+                where=where,
+                fix="name a header_file, a hmac_file, or both",
+            )
+        return _secret_in(self.header_file, where), _secret_in(self.hmac_file, where)
+
+
 class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``site.toml``.
 
@@ -60,6 +82,7 @@ class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bulk_group: str = ""
     rungs: tuple[str, ...] = ()
     approval: bool = False
+    subscriptions: dict[str, Channel] = {}
     systems: dict[str, str] = {}
     laboratories: dict[str, str] = {}
     options: dict[str, bool] = {}
@@ -112,6 +135,24 @@ def database_url() -> str:
             fix="write postgresql://user:password@host/database, or unset it to use the workspace's own file",
         )
     return url
+
+
+def _secret_in(path: str, where: str) -> bytes:
+    if not path:
+        return b""
+    try:
+        found = Path(path).read_bytes().strip()
+    except OSError as fault:
+        raise ConfigError(
+            f"a secret cannot be read ({fault.strerror})",
+            where=f"{where} {path}",
+            fix="create the file, readable by this user only",
+        ) from fault
+    if len(found) < 16:
+        raise ConfigError(
+            "a secret this short can be guessed", where=f"{where} {path}", fix="use 16 bytes or more"
+        )
+    return found
 
 
 def load_site(mappings: Path, site: str) -> Site:

@@ -1,4 +1,4 @@
-"""The web application: the adapter's own FHIR endpoint and a health check, on loopback only.
+"""The web application: own FHIR endpoint, subscriptions of hospitals, a health check; on loopback only.
 
 There is no sign-in yet. Until there is, :func:`serve` refuses any address that other machines can reach,
 unless the caller says that something else keeps them out.
@@ -16,24 +16,37 @@ from fastapi import FastAPI
 from sqlalchemy import Engine
 
 from adapter import __version__
+from adapter.config import Site
 from adapter.errors import ConfigError
+from adapter.store.database import open_database
+from adapter.store.inbox import Inbox
 from adapter.store.resources import ResourceStore
+from adapter.web import subscriptions
 from adapter.web.fhir import refused, router
 from adapter.web.interactions import Clock, Refused
 
 
-def create_app(database: Engine | Path, clock: Clock = lambda: datetime.now(UTC)) -> FastAPI:
+def create_app(
+    database: Engine | Path, clock: Clock = lambda: datetime.now(UTC), site: Site | None = None
+) -> FastAPI:
     """The application on a database. In the same process it can be written to without a socket:
-    ``write_back("http://127.0.0.1/fhir", ..., transport=httpx.ASGITransport(app))``."""
-    store = ResourceStore(database)
+    ``write_back("http://127.0.0.1/fhir", ..., transport=httpx.ASGITransport(app))``.
+
+    ``site`` brings the channels on which its hospital's subscriptions arrive.
+    """
+    engine = database if isinstance(database, Engine) else open_database(database)
+    store = ResourceStore(engine)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
-        store.close()
+        if engine is not database:
+            engine.dispose()
 
     app = FastAPI(title="trial-fhir-adapter", version=__version__, docs_url=None, lifespan=lifespan)
     app.include_router(router(store, clock))
+    if site is not None and site.subscriptions:
+        app.include_router(subscriptions.router(Inbox(engine), site.subscriptions, site.base_url, clock))
     app.add_exception_handler(Refused, refused)
 
     @app.get("/healthz")
@@ -45,7 +58,12 @@ def create_app(database: Engine | Path, clock: Clock = lambda: datetime.now(UTC)
 
 
 def serve(
-    database: Engine | Path, host: str = "127.0.0.1", port: int = 8077, *, shielded: bool = False
+    database: Engine | Path,
+    host: str = "127.0.0.1",
+    port: int = 8077,
+    *,
+    shielded: bool = False,
+    site: Site | None = None,
 ) -> None:
     """Serve until interrupted. Raises :class:`ConfigError` for a host that is not loopback, unless
     ``shielded``: a container's own network of which only 127.0.0.1 of the machine is published."""
@@ -57,7 +75,7 @@ def serve(
             where=host,
             fix="use 127.0.0.1, ::1 or localhost; --shielded only behind something that keeps strangers out",
         )
-    uvicorn.run(create_app(database), host=host, port=port, log_level="warning", access_log=False)
+    uvicorn.run(create_app(database, site=site), host=host, port=port, log_level="warning", access_log=False)
 
 
 def _is_loopback(host: str) -> bool:
