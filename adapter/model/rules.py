@@ -13,7 +13,15 @@ from adapter.model.course import ArmIs, DoseChanged, DoseIs, EligibilityIs, GapI
 from adapter.model.decision import Verdict
 from adapter.model.nodes import Duration, Moment, Node, Period
 from adapter.model.quantity import Comparison
-from adapter.model.selection import Bound, DateRelation, EventTest, ExposureTest, ReadingTest, Selection
+from adapter.model.selection import (
+    Beside,
+    Bound,
+    DateRelation,
+    EventTest,
+    ExposureTest,
+    ReadingTest,
+    Selection,
+)
 
 
 class AsOf(Node, frozen=True, kw_only=True):
@@ -90,6 +98,13 @@ class AnyOf(Node, frozen=True, kw_only=True):
     parts: tuple[Condition, ...]
 
 
+class SomeOf(Node, frozen=True, kw_only=True):
+    """At least so many of the parts are true."""
+
+    parts: tuple[Condition, ...]
+    count: int
+
+
 class Not(Node, frozen=True, kw_only=True):
     part: Condition
 
@@ -120,8 +135,19 @@ class Attested(Node, frozen=True, kw_only=True):
     test: ReadingTest
 
 
+class Apart(Node, frozen=True, kw_only=True):
+    """How far apart two readings are: in calendar days, or in hours by their times."""
+
+    at_least: int | None = None
+    at_most: int | None = None
+    unit: Literal["days", "hours"] = "days"
+
+
 class Change(Node, frozen=True, kw_only=True):
-    """A fall or rise between two selected readings of one series, as a share of the first."""
+    """A fall or rise between two selected readings of one series.
+
+    In percent of the first, or, if ``bound`` has another unit than %, as a difference in that unit.
+    """
 
     direction: Literal["fall", "rise"]
     start: Selection
@@ -130,6 +156,7 @@ class Change(Node, frozen=True, kw_only=True):
     series: tuple[str, ...] = ()
     same_series: bool = False
     reaching: Bound | None = None
+    apart: Apart | None = None
 
 
 class Repeated(Node, frozen=True, kw_only=True):
@@ -140,6 +167,7 @@ class Repeated(Node, frozen=True, kw_only=True):
     readings: int
     apart_at_least: int = 0
     apart_at_most: int | None = None
+    beside: tuple[Beside, ...] = ()
 
 
 class Share(Node, frozen=True, kw_only=True):
@@ -148,6 +176,7 @@ class Share(Node, frozen=True, kw_only=True):
     selection: Selection
     test: ReadingTest
     bound: Bound
+    beside: tuple[Beside, ...] = ()
 
 
 class Age(Node, frozen=True, kw_only=True):
@@ -186,6 +215,7 @@ class DayIs(Node, frozen=True, kw_only=True):
 Condition: TypeAlias = (
     AllOf
     | AnyOf
+    | SomeOf
     | Not
     | Implies
     | CriterionIs

@@ -12,7 +12,7 @@ from adapter.model.nodes import Moment, Node, Period
 from adapter.model.quantity import Comparison
 
 Presence = Literal["present", "past", "unconfirmed", "refuted"]
-Take = Literal["latest", "earliest", "highest", "lowest", "nearest", "every", "any"]
+Take = Literal["latest", "earliest", "highest", "lowest", "nearest", "mean", "median", "every", "any"]
 DateRelation = Literal["before", "on_or_before", "after", "on_or_after"]
 DrugSelector = Literal["drug", "role", "class"]
 Silence = Literal["unknown", "absent_if_covered"]
@@ -108,7 +108,7 @@ class NotDuring(Node, frozen=True, kw_only=True):
 class Selection(Node, frozen=True, kw_only=True):
     """Which readings of which concepts are looked at, and which of them decides.
 
-    ``name`` is its name under ``readings:``, if it has one.
+    ``name`` is its name under ``readings:``, if it has one. ``last`` keeps only so many of the newest.
     """
 
     concepts: tuple[str, ...]
@@ -121,6 +121,7 @@ class Selection(Node, frozen=True, kw_only=True):
     not_during: tuple[NotDuring, ...] = ()
     support: tuple[str, ...] = ()
     minimum: int = 1
+    last: int = 0
     timed: Timed | None = None
 
 
@@ -156,3 +157,10 @@ class ExposureTest(Node, frozen=True, kw_only=True):
     kinds: tuple[str, ...] = ()
     single_day: bool = False
     silence: Silence | Literal["absent"] = "unknown"
+
+
+class Beside(Node, frozen=True, kw_only=True):
+    """What belongs to a reading, by the same resource or the same instant, passes a test of its own."""
+
+    selection: Selection
+    test: ReadingTest

@@ -134,6 +134,23 @@ def read_amount(tree: Tree, concepts: tuple[str, ...], scope: Scope) -> Amount:
     return Amount(value=value, unit=canonical, text=text, where=tree.where)
 
 
+def read_difference(tree: Tree, concept: str, scope: Scope) -> Amount:
+    """How much a value changes: ``30 %`` of where it began, or ``0.3 mg/dL`` in a unit of the concept."""
+    number, unit = _number_and_unit(tree, tree.text())
+    if unit in ("", "%"):
+        return read_percent(tree)
+    scale = scope.vocabulary.scale(concept, unit)
+    if scale is None:
+        canonical = scope.vocabulary.concepts[concept].unit
+        raise tree.mistake(
+            f"unit {unit!r} does not convert for {concept}", f"write '30 %' or an amount in {canonical!r}"
+        )
+    if scale.offset:
+        raise tree.mistake(f"a difference in {unit!r} has no fixed size", "write it in the canonical unit")
+    canonical = scope.vocabulary.concepts[concept].unit
+    return Amount(value=number * scale.factor, unit=canonical, text=tree.text(), where=tree.where)
+
+
 def read_plain_amount(tree: Tree) -> Amount:
     """A threshold without a concept: answers of a person, shares (``30 %``). The unit stays as written."""
     number, unit = _number_and_unit(tree, tree.text())
@@ -177,6 +194,9 @@ def _number(tree: Tree, text: str) -> Fraction:
 
 
 def _unit(tree: Tree, word: str) -> tuple[Literal["days", "months"], int]:
-    if word not in words.PLACES["time unit"] or word in ("hour", "hours"):
-        raise tree.unknown(word, words.PLACES["time unit"], "time unit")
+    if word in ("hour", "hours"):
+        raise tree.mistake("days are the finest step here, not hours", "write whole days, like '1 day'")
+    if word not in words.PLACES["time unit"]:
+        known = [unit for unit in words.PLACES["time unit"] if not unit.startswith("hour")]
+        raise tree.unknown(word, known, "time unit")
     return _STEPS[word.removesuffix("s")]

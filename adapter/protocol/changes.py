@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from adapter.model.dates import PartialDate
 from adapter.model.facts import Finding
 from adapter.model.kleene import Truth, all_of, any_of
 from adapter.model.quantity import Interval, number_text
@@ -29,8 +30,8 @@ def change_outcome(test: Change, context: Context) -> Outcome:
     for name in shared:
         found = _within_series(test, first[name], last[name], context)
         if found is not None:
-            truth = _doubted(found.truth, test, ends)
-            flags = found.flags if truth is found.truth else _troubles(ends)
+            truth = _doubted(found.truth, test, starts, ends)
+            flags = found.flags if truth is found.truth else _troubles(starts, ends)
             evidence = merge_evidence((found.evidence, shown))
             return Outcome(truth, evidence, flags, needs if truth is Truth.UNKNOWN else (), found.distance)
     mixed = first and last and not set(first) & set(last)
@@ -40,12 +41,13 @@ def change_outcome(test: Change, context: Context) -> Outcome:
     return Outcome(Truth.UNKNOWN, merge_evidence((rows, shown)), flags, needs)
 
 
-def _doubted(truth: Truth, test: Change, ends: Pool) -> Truth:
+def _doubted(truth: Truth, test: Change, starts: Pool, ends: Pool) -> Truth:
     """Where any reading would do, or every one must, a troubled one may be the one that matters."""
-    if test.end.take == "any":
-        return any_of((truth, *(Truth.UNKNOWN for _ in ends.troubled)))
+    troubled = ends.troubled + (starts.troubled if test.start.take == "any" else ())
+    if "any" in (test.start.take, test.end.take):
+        return any_of((truth, *(Truth.UNKNOWN for _ in troubled)))
     if test.end.take == "every":
-        return all_of((truth, *(Truth.UNKNOWN for _ in ends.troubled)))
+        return all_of((truth, *(Truth.UNKNOWN for _ in troubled)))
     return truth
 
 
@@ -82,14 +84,18 @@ def _within_series(
     """The change in one series, or None if it has no pair of readings in order."""
     pairs = []
     for end in ends if test.end.take in ("any", "every") else deciding(ends, test.end, context):
-        earlier = tuple(row for row in starts if surely_after(end.when, row.when) and _other_day(row, end))
+        earlier = tuple(row for row in starts if _in_order(test, row, end))
         pairs += [(start, end) for start in deciding(earlier, test.start, context)]
     if not pairs:
         return None
     judged = [_judge_pair(test, start, end) for start, end in pairs]
     truths = [outcome.truth for outcome in judged]
-    if test.end.take in ("any", "every"):
-        truth = any_of(truths) if test.end.take == "any" else all_of(truths)
+    if "any" in (test.start.take, test.end.take):
+        truth = any_of(truths)
+        if truth is Truth.FALSE and all(_apart(test, *pair) is Truth.UNKNOWN for pair in pairs):
+            truth = Truth.UNKNOWN
+    elif test.end.take == "every":
+        truth = all_of(truths)
     else:
         truth = truths[0] if len(set(truths)) == 1 else Truth.UNKNOWN
     if len(ends) < test.end.minimum and truth is not Truth.TRUE:
@@ -104,6 +110,36 @@ def _within_series(
     )
 
 
+def _in_order(test: Change, start: Finding, end: Finding) -> bool:
+    """Whether the end was surely taken after the start and may lie as far from it as is asked for."""
+    if not surely_after(end.when, start.when):
+        return False
+    by_time = test.apart is not None and test.apart.unit == "hours"
+    return (by_time or _other_day(start, end)) and _apart(test, start, end) is not Truth.FALSE
+
+
+def _apart(test: Change, start: Finding, end: Finding) -> Truth:
+    """Whether two readings lie as far apart as is asked for; without times of day hours are a range."""
+    if test.apart is None or start.when is None or end.when is None:
+        return Truth.TRUE
+    gap = Interval(
+        Fraction((end.when.first - start.when.last).days), Fraction((end.when.last - start.when.first).days)
+    )
+    if test.apart.unit == "hours":
+        gap = _hours(start.when, end.when, gap)
+    least, most = test.apart.at_least, test.apart.at_most
+    above = Truth.TRUE if least is None else gap.compare("at_least", Fraction(least))
+    return above if most is None else above & gap.compare("at_most", Fraction(most))
+
+
+def _hours(start: PartialDate, end: PartialDate, days: Interval) -> Interval:
+    if start.at is not None and end.at is not None:
+        return Interval.exactly(Fraction(round((end.at - start.at).total_seconds()), 3600))
+    assert days.low is not None and days.high is not None  # noqa: S101, PT018 - both dates are known
+    low, high = (days.low - 1) * 24, (days.high + 1) * 24
+    return Interval(max(low, Fraction(0)), high, False, False)
+
+
 def _other_day(start: Finding, end: Finding) -> bool:
     return start.when is not None and end.when is not None and start.when.last < end.when.first
 
@@ -111,19 +147,38 @@ def _other_day(start: Finding, end: Finding) -> bool:
 def _judge_pair(test: Change, start: Finding, end: Finding) -> Outcome:
     assert start.value is not None  # noqa: S101 - grouped by having a value
     assert end.value is not None  # noqa: S101
-    change = relative_change(start.value, end.value, test.direction).scaled(100)
+    unit = test.bound.amount.unit
+    if unit == "%":
+        change = relative_change(start.value, end.value, test.direction).scaled(100)
+    else:
+        change = absolute_change(start.value, end.value, test.direction)
     limit = test.bound.amount.value
     truth = compare_intervals(change, test.bound.comparison, Interval.exactly(limit))
-    left = f"{test.direction} {start.value} -> {end.value} = {change} %"
-    compared = worded(left, SYMBOLS[test.bound.comparison], f"{number_text(limit)} %", truth)
+    left = f"{test.direction} {start.value} -> {end.value} = {change} {unit}"
+    compared = worded(left, SYMBOLS[test.bound.comparison], f"{number_text(limit)} {unit}", truth)
     flags = unique((*start.flags, *end.flags, *(("BOUNDARY",) if change.point == limit else ())))
     if test.reaching is not None:
         amount = test.reaching.amount
         reached = compare_intervals(end.value, test.reaching.comparison, Interval.exactly(amount.value))
         truth = truth & reached
         compared += " and " + worded(str(end.value), SYMBOLS[test.reaching.comparison], amount.text, reached)
+    if _apart(test, start, end) is Truth.UNKNOWN:
+        truth = truth & Truth.UNKNOWN if "any" in (test.start.take, test.end.take) else Truth.UNKNOWN
+        compared += ", perhaps not as far apart as asked"
     evidence = (evidence_of(start, "used", compared=compared), evidence_of(end, "used", compared=compared))
-    return Outcome(truth, evidence, flags, distance=f"{test.direction} of {change} %")
+    return Outcome(truth, evidence, flags, distance=f"{test.direction} of {change} {unit}")
+
+
+def absolute_change(start: Interval, end: Interval, direction: str) -> Interval:
+    """How much more (``rise``) or less (``fall``) the end is, for all numbers both intervals allow.
+
+    >>> str(absolute_change(Interval.reported(90, ">"), Interval.exactly(62), "fall"))
+    '>28'
+    """
+    less, more = (start, end) if direction == "rise" else (end, start)
+    low = None if more.low is None or less.high is None else more.low - less.high
+    high = None if more.high is None or less.low is None else more.high - less.low
+    return Interval(low, high, more.low_closed and less.high_closed, more.high_closed and less.low_closed)
 
 
 def relative_change(start: Interval, end: Interval, direction: str) -> Interval:

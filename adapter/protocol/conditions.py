@@ -28,6 +28,7 @@ from adapter.model.rules import (
     Repeated,
     SexIs,
     Share,
+    SomeOf,
 )
 from adapter.model.selection import EventTest, ExposureTest
 from adapter.protocol.answers import attested_outcome
@@ -36,9 +37,10 @@ from adapter.protocol.context import Context
 from adapter.protocol.course import course_outcome
 from adapter.protocol.days import Span, compare_days
 from adapter.protocol.judge import worded
-from adapter.protocol.measured import reading_outcome, repeated_outcome, share_outcome
+from adapter.protocol.measured import reading_outcome
 from adapter.protocol.occurrences import event_outcome, exposure_outcome
-from adapter.protocol.outcome import Outcome, conjunction, disjunction
+from adapter.protocol.outcome import Outcome, at_least, conjunction, disjunction
+from adapter.protocol.several import repeated_outcome, share_outcome
 
 _VERDICT_TRUTH = {Verdict.MET: Truth.TRUE, Verdict.NOT_MET: Truth.FALSE, Verdict.UNKNOWN: Truth.UNKNOWN}
 
@@ -50,6 +52,8 @@ def outcome_of(condition: Condition, context: Context) -> Outcome:
             return conjunction(outcome_of(part, context) for part in parts)
         case AnyOf(parts=parts):
             return disjunction(outcome_of(part, context) for part in parts)
+        case SomeOf(parts=parts, count=count):
+            return at_least(count, (outcome_of(part, context) for part in parts))
         case Not(part=part):
             return outcome_of(part, context).negated()
         case Implies(guard=guard, then=then):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from adapter.model.decision import Verdict
 from adapter.model.nodes import Duration
 from adapter.model.quantity import Comparison
@@ -11,6 +13,7 @@ from adapter.model.rules import (
     Age,
     AllOf,
     AnyOf,
+    Apart,
     Attested,
     Change,
     Condition,
@@ -24,14 +27,17 @@ from adapter.model.rules import (
     Repeated,
     SexIs,
     Share,
+    SomeOf,
 )
-from adapter.model.selection import Bound, Selection
+from adapter.model.selection import Beside, Bound, Selection
 from adapter.protocol import words
 from adapter.protocol.amounts import (
     Scope,
     read_amount,
     read_days,
+    read_difference,
     read_duration,
+    read_hours,
     read_moment,
     read_percent,
 )
@@ -45,6 +51,7 @@ from adapter.protocol.course_grammar import (
     read_response,
 )
 from adapter.protocol.selections import (
+    check_numbers,
     read_event,
     read_exposure,
     read_reading_test,
@@ -97,6 +104,14 @@ def _any(fields: Fields, tree: Tree, scope: Scope) -> Condition:
     return AnyOf(parts=read_parts(fields["any"], scope), where=tree.where)
 
 
+def _some(fields: Fields, tree: Tree, scope: Scope) -> Condition:
+    body = fields["some"].fields(words.PLACES["some"], required=("at_least", "of"))
+    parts, count = read_parts(body["of"], scope), body["at_least"].whole()
+    if not 1 <= count <= len(parts):
+        raise body["at_least"].mistake(f"{count} of {len(parts)} conditions", "ask for 1 or more of them")
+    return SomeOf(parts=parts, count=count, where=tree.where)
+
+
 def _not(fields: Fields, tree: Tree, scope: Scope) -> Condition:
     return Not(part=read_condition(fields["not"], scope), where=tree.where)
 
@@ -129,6 +144,8 @@ def _named_selection(tree: Tree, scope: Scope) -> Selection:
 
 def _reading(fields: Fields, tree: Tree, scope: Scope) -> Condition:
     selection = _named_selection(fields["reading"], scope)
+    if selection.take in words.AVERAGES:
+        check_numbers(fields)
     test = read_reading_test(fields, selection.concepts[:1], scope)
     return ReadingIs(selection=selection, test=test, where=tree.where)
 
@@ -136,6 +153,14 @@ def _reading(fields: Fields, tree: Tree, scope: Scope) -> Condition:
 def _attested(fields: Fields, tree: Tree, scope: Scope) -> Condition:
     test = read_reading_test(fields, None, scope)
     return Attested(link=fields["attested"].text(), test=test, where=tree.where)
+
+
+def _change_bound(fields: Fields, tree: Tree, concept: str, scope: Scope) -> Bound:
+    found = [word for word in words.COMPARISONS if word in fields]
+    if len(found) != 1:
+        raise tree.mistake("exactly one comparison is needed here", "for example at_least: 30 %")
+    amount = read_difference(fields[found[0]], concept, scope)
+    return Bound(comparison=found[0], amount=amount, where=tree.where)
 
 
 def _percent_bound(fields: Fields, tree: Tree) -> Bound:
@@ -164,18 +189,53 @@ def _change(fields: Fields, tree: Tree, scope: Scope) -> Condition:
         direction="fall" if direction == "fall" else "rise",
         start=start,
         end=end,
-        bound=_percent_bound(fields, tree),
+        bound=_change_bound(fields, tree, end.concepts[0], scope),
         series=tuple(item.text() for item in series),
         same_series="same" in parts or bool(series),
         reaching=reaching,
+        apart=_apart(parts["apart"]) if "apart" in parts else None,
         where=tree.where,
     )
+
+
+def _apart(tree: Tree) -> Apart:
+    """``{at_most: 48 hours}`` goes by the times of the readings, ``{at_most: 2 days}`` by their days."""
+    parts = tree.fields(words.PLACES["apart"])
+    if not parts:
+        raise tree.mistake("apart: needs at_least: or at_most:")
+    by_time = any("hour" in value.text() for value in parts.values())
+    counts = {word: int(read_hours(value)) if by_time else read_days(value) for word, value in parts.items()}
+    return Apart(
+        at_least=counts.get("at_least"),
+        at_most=counts.get("at_most"),
+        unit="hours" if by_time else "days",
+        where=tree.where,
+    )
+
+
+def _beside(parts: Fields, main: Selection, scope: Scope) -> tuple[Beside, ...]:
+    items = parts["beside"].one_or_more() if "beside" in parts else []
+    return tuple(_read_beside(item, main, scope) for item in items)
+
+
+def _read_beside(tree: Tree, main: Selection, scope: Scope) -> Beside:
+    fields = tree.fields(words.PLACES["beside"], required=("finding",))
+    selection = msgspec.structs.replace(read_selection(fields, tree.where, scope), period=main.period)
+    test = read_reading_test(fields, selection.concepts[:1], scope)
+    return Beside(selection=selection, test=test, where=tree.where)
+
+
+def _several(parts: Fields, body: Tree, scope: Scope) -> Selection:
+    """Readings that are counted one by one: no single one of them is taken."""
+    if "take" in parts:
+        raise parts["take"].mistake("take: has no meaning here, every reading counts", "take it out")
+    return read_selection(parts, body.where, scope)
 
 
 def _repeated(fields: Fields, tree: Tree, scope: Scope) -> Condition:
     body = fields["repeated"]
     parts = body.fields(words.PLACES["repeated"], required=("finding", "readings"))
-    selection = read_selection(parts, body.where, scope)
+    selection = _several(parts, body, scope)
     apart = parts["apart"].fields(words.PLACES["apart"]) if "apart" in parts else {}
     return Repeated(
         selection=selection,
@@ -183,6 +243,7 @@ def _repeated(fields: Fields, tree: Tree, scope: Scope) -> Condition:
         readings=parts["readings"].whole(),
         apart_at_least=read_days(apart["at_least"]) if "at_least" in apart else 0,
         apart_at_most=read_days(apart["at_most"]) if "at_most" in apart else None,
+        beside=_beside(parts, selection, scope),
         where=tree.where,
     )
 
@@ -190,10 +251,11 @@ def _repeated(fields: Fields, tree: Tree, scope: Scope) -> Condition:
 def _share(fields: Fields, tree: Tree, scope: Scope) -> Condition:
     body = fields["share"]
     parts = body.fields(words.PLACES["share"], required=("finding", "passing"))
-    selection = read_selection(parts, body.where, scope)
+    selection = _several(parts, body, scope)
     test = read_reading_test(parts, selection.concepts[:1], scope)
     bound = _percent_bound(parts["passing"].fields(words.PLACES["passing"]), parts["passing"])
-    return Share(selection=selection, test=test, bound=bound, where=tree.where)
+    beside = _beside(parts, selection, scope)
+    return Share(selection=selection, test=test, bound=bound, beside=beside, where=tree.where)
 
 
 def _age(fields: Fields, tree: Tree, scope: Scope) -> Condition:
@@ -253,6 +315,7 @@ def _exposure(fields: Fields, tree: Tree, scope: Scope) -> Condition:
 _READERS: dict[str, Callable[[Fields, Tree, Scope], Condition]] = {
     "all": _all,
     "any": _any,
+    "some": _some,
     "not": _not,
     "if": _if,
     "criterion": _criterion,

@@ -43,6 +43,16 @@ def disjunction(outcomes: Iterable[Outcome]) -> Outcome:
     return _combined(any_of(part.truth for part in parts), parts)
 
 
+def at_least(count: int, outcomes: Iterable[Outcome]) -> Outcome:
+    """So many of them or more: true once enough are, false once too few still may be."""
+    parts = tuple(outcomes)
+    surely = sum(part.truth is Truth.TRUE for part in parts)
+    possibly = surely + sum(part.truth is Truth.UNKNOWN for part in parts)
+    if surely >= count:
+        return _combined(Truth.TRUE, parts)
+    return _combined(Truth.FALSE if possibly < count else Truth.UNKNOWN, parts)
+
+
 def _combined(truth: Truth, parts: tuple[Outcome, ...]) -> Outcome:
     decisive = tuple(part for part in parts if part.truth is truth)
     return Outcome(

@@ -18,6 +18,7 @@ from adapter.model.facts import Finding
 from adapter.model.kleene import Truth
 from adapter.model.nodes import Period
 from adapter.model.selection import Bounds, Codes, Exists, MeasuredBy, NotDuring, ReadingTest, Selection
+from adapter.protocol.averages import AVERAGES, averaged
 from adapter.protocol.context import Context, finding_order
 from adapter.protocol.days import Frame, Span
 from adapter.protocol.occurrences import near_occurrence
@@ -94,7 +95,17 @@ def collect(selection: Selection, context: Context) -> Pool:
                 valid.append(msgspec.structs.replace(row, flags=flags))
             else:
                 (troubled if standing.verdict == "troubled" else ignored).append((row, standing.why))
+    if selection.last:
+        older = [row for row in valid if _outdated(row, valid, selection.last)]
+        ignored += [(row, f"not among the last {selection.last}") for row in older]
+        troubled = [(row, why) for row, why in troubled if not _outdated(row, valid, selection.last)]
+        valid = [row for row in valid if row not in older]
     return Pool(frame, tuple(valid), tuple(troubled), tuple(support), tuple(ignored), outside)
+
+
+def _outdated(row: Finding, valid: list[Finding], last: int) -> bool:
+    """Whether so many valid readings are surely newer."""
+    return sum(_later(other, row) for other in valid) >= last
 
 
 def _rows(concepts: tuple[str, ...], context: Context) -> list[Finding]:
@@ -149,6 +160,10 @@ def deciding(rows: tuple[Finding, ...], selection: Selection, context: Context) 
             return tuple(row for row in rows if not any(_higher(row, other) for other in rows))
         case "nearest":
             return _nearest(rows, selection, context)
+        case "mean" | "median":
+            numbers = tuple(row for row in rows if row.value is not None)
+            enough = len(numbers) >= max(selection.minimum, 1)
+            return (averaged(numbers, selection.take),) if enough else ()
     return rows
 
 
@@ -220,4 +235,6 @@ def wanted(selection: Selection, period: Period, context: Context) -> tuple[str,
     frame = context.frame(period)
     if frame is None:
         return context.missing(period.start, period.end)
+    if selection.take in AVERAGES and selection.minimum > 1:
+        return (f"at least {selection.minimum} usable readings of {selection.label}, collected {frame}",)
     return (f"a usable reading of {selection.label}, collected {frame}",)

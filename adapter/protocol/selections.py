@@ -79,6 +79,9 @@ def read_selection(fields: dict[str, Tree], where: str, scope: Scope) -> Selecti
     if "support" in fields:
         support += read_concepts(fields["support"], "finding", scope)
     guards = fields["not_during"].one_or_more() if "not_during" in fields else []
+    last = _read_count(fields, "last")
+    if take in words.AVERAGES:
+        _check_average(fields, concepts, scope)
     return Selection(
         concepts=tuple(
             dict.fromkeys(name for concept in concepts for name in scope.vocabulary.with_narrower(concept))
@@ -90,10 +93,34 @@ def read_selection(fields: dict[str, Tree], where: str, scope: Scope) -> Selecti
         methods=tuple(item.text() for item in fields["method"].one_or_more()) if "method" in fields else (),
         not_during=tuple(_read_guard(item, scope) for item in guards),
         support=tuple(dict.fromkeys(support)),
-        minimum=fields["of_at_least"].whole() if "of_at_least" in fields else 1,
+        minimum=_read_count(fields, "of_at_least") or last or 1,
+        last=last,
         timed=read_timed(fields["timed"], scope) if "timed" in fields else None,
         where=where,
     )
+
+
+def _read_count(fields: dict[str, Tree], word: str) -> int:
+    if word not in fields:
+        return 0
+    if not (count := fields[word].whole()):
+        raise fields[word].mistake(f"{word}: needs a number of readings, at least 1")
+    return count
+
+
+def _check_average(fields: dict[str, Tree], concepts: tuple[str, ...], scope: Scope) -> None:
+    """A mean is of numbers in one unit, and put to a test for numbers."""
+    units = {scope.vocabulary.concepts[concept].unit for concept in concepts}
+    if len(units) != 1:
+        raise fields["finding"].mistake(f"{', '.join(concepts)} have different units", "one mean for each")
+    check_numbers(fields)
+
+
+def check_numbers(fields: dict[str, Tree]) -> None:
+    """Beside a mean or median no test but one for numbers."""
+    for word in ("is", "code", "measured_by"):
+        if word in fields:
+            raise fields[word].mistake(f"{word}: does not go with a mean or median", "compare it: above: ..")
 
 
 def _read_guard(tree: Tree, scope: Scope) -> NotDuring:

@@ -38,9 +38,31 @@ IF_NONE: tuple[Literal["absent", "absent_if_covered", "unknown"], ...] = (
 )
 READING_TESTS = (*COMPARISONS, "between", "is", "code", "measured_by", "exists", "words")
 ANSWERS = ("positive", "weak_positive", "negative", "equivocal", "invalid")
-TAKES: tuple[Take, ...] = ("latest", "earliest", "highest", "lowest", "nearest", "every", "any")
+TAKES: tuple[Take, ...] = (
+    "latest",
+    "earliest",
+    "highest",
+    "lowest",
+    "nearest",
+    "mean",
+    "median",
+    "every",
+    "any",
+)
+AVERAGES: tuple[Take, ...] = ("mean", "median")
 PERIOD = ("within", "from", "to")
-SELECTION = ("finding", "take", "near", *PERIOD, "method", "not_during", "support", "of_at_least", "timed")
+SELECTION = (
+    "finding",
+    "take",
+    "near",
+    *PERIOD,
+    "method",
+    "not_during",
+    "support",
+    "of_at_least",
+    "last",
+    "timed",
+)
 EVENT_FILTERS = ("category", "having", "lacking", "narrower")
 VERDICTS = ("met", "not_met", "unknown")
 BODY = ("met_when", "decide")
@@ -58,6 +80,7 @@ CONDITIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "all": (),
         "any": (),
+        "some": (),
         "not": (),
         "if": ("then",),
         "criterion": ("is",),
@@ -155,10 +178,12 @@ PLACES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "line": (*VERDICTS, "flags", "review", "because"),
         "flag": ("name", "when", "review"),
         "alternative": ("name", "reading", *BODY, "review"),
-        "change": ("from", "to", "series", "same"),
-        "repeated": (*SELECTION, *READING_TESTS, "readings", "apart"),
+        "change": ("from", "to", "series", "same", "apart"),
+        "repeated": (*SELECTION, *READING_TESTS, "readings", "apart", "beside"),
+        "beside": ("finding", "method", *READING_TESTS),
+        "some": ("at_least", "of"),
         "apart": ("at_least", "at_most"),
-        "share": (*SELECTION, *READING_TESTS, "passing"),
+        "share": (*SELECTION, *READING_TESTS, "passing", "beside"),
         "passing": COMPARISONS,
         "reaching": COMPARISONS,
         "age": ("at", *COMPARISONS),

@@ -129,6 +129,36 @@ CONDITIONS: list[tuple[str, str, str]] = [
         "血清白蛋白中，达标者占比不低于70 %；达标指高于25 g/L",
     ),
     (
+        "share: {finding: systolic_bp, below: '140 mm[Hg]', "
+        "beside: {finding: diastolic_bp, below: '80 mm[Hg]'}, passing: {above: 75 %}}",
+        "of Systolic blood pressure, above 75 % of the readings pass: is below 140 mmHg, "
+        "the Diastolic blood pressure of the same measurement is below 80 mmHg",
+        "收缩压中，达标者占比高于75 %；达标指低于140 mmHg，同次测量的舒张压低于80 mmHg",
+    ),
+    (
+        "finding: urine_protein_24h, take: mean, last: 2, at_least: 4 g/d",
+        "the mean of Protein in 24-hour urine (only the last 2) is at least 4 g/d",
+        "24小时尿蛋白定量的平均值（仅计最近2次）不低于4 g/d",
+    ),
+    (
+        "finding: albumin, take: median, of_at_least: 3, below: 25 g/L",
+        "the median of Serum albumin (at least 3 readings are needed) is below 25 g/L",
+        "血清白蛋白的中位数（至少需3次读数）低于25 g/L",
+    ),
+    (
+        "rise: {from: first_egfr, to: last_egfr, apart: {at_least: 2 hours, at_most: 48 hours}}, "
+        'at_least: "5 mL/min/{1.73_m2}"',
+        "a rise from the reading “first_egfr” to the reading “last_egfr” by at least 5 mL/min/1.73 m2 "
+        "(at least 2 hours apart and at most 48 hours apart)",
+        "自读数「first_egfr」到读数「last_egfr」上升不低于5 mL/min/1.73 m2"
+        "（相隔不少于2小时且相隔不超过48小时）",
+    ),
+    (
+        "some: {at_least: 2, of: [{sex: male}, {sex: female}, {criterion: OTHER}]}",
+        "at least 2 of: male; female; criterion OTHER is met",
+        "以下至少2项：男性；女性；标准OTHER符合",
+    ),
+    (
         "age: {at: screening, at_least: 18 years}",
         "age on screening is at least 18 years",
         "筛选日时年龄不低于18岁",

@@ -56,7 +56,9 @@ def _selection(selection: Selection, take: str, voice: Voice) -> str:
 def _details(selection: Selection, voice: Voice) -> Iterator[str]:
     if selection.methods:
         yield voice.phrase("Selection.methods", methods=voice.one_of(selection.methods))
-    if selection.minimum > 1:
+    if selection.last:
+        yield voice.phrase("Selection.last", last=selection.last)
+    if selection.minimum > 1 and selection.minimum != selection.last:
         yield voice.phrase("Selection.minimum", minimum=selection.minimum)
     yield from (say_not_during(guard, voice) for guard in selection.not_during)
     if selection.timed:

@@ -59,7 +59,9 @@ MOMENT = text(rf"([A-Za-z_]\w*|\d{{4}}-\d{{2}}-\d{{2}})(\s*[+-]\s+\d+\s+({_UNITS
 DURATION = text(rf"\d+\s+({_UNITS})")
 DAYS = text(r"\d+\s+(days?|weeks?)")
 HOURS = text(r"\d+\s+(hours?|days?)")
+APART = text(r"\d+\s+(hours?|days?|weeks?)")
 YEARS = text(r"\d+\s+years?")
+CHANGE = text(r"[+-]?[\d.]+\s+\S.*")
 PERCENT = text(r"[+-]?[\d.]+\s+%")
 _RELATIVE = rf"[\d.]+\s*(x|% of)\s+(reading:\w+|{'|'.join(words.LIMITS)})"
 AMOUNT: Schema = {"type": ["string", "number"], "pattern": rf"^({_RELATIVE}|[+-]?[\d.]+(\s+\S.*)?)$"}
@@ -128,6 +130,8 @@ WORDS: Mapping[str, Schema] = {
     "direction": one_of("direction"),
     **dict.fromkeys(("systemic", "single_day", "narrower", "review", "pending"), BOOLEAN),
     "of_at_least": WHOLE,
+    "last": WHOLE,
+    "beside": some(ref("beside")),
     "day": WHOLE,
     "not_during": some(ref("not_during")),
     "timed": ref("timed"),
@@ -210,8 +214,12 @@ IN_PLACE: Mapping[tuple[str, str], Schema] = {
     ("change", "to"): NAME,
     ("repeated", "readings"): WHOLE,
     ("repeated", "apart"): ref("apart"),
-    ("apart", "at_least"): DAYS,
-    ("apart", "at_most"): DAYS,
+    ("change", "apart"): ref("apart"),
+    ("some", "at_least"): WHOLE,
+    ("some", "of"): listed(CONDITION),
+    ("condition some", "some"): ref("some"),
+    ("apart", "at_least"): APART,
+    ("apart", "at_most"): APART,
     ("share", "passing"): ref("passing"),
     **{("passing", word): PERCENT for word in words.COMPARISONS},
     **{("age", word): YEARS for word in words.COMPARISONS},
@@ -225,7 +233,7 @@ IN_PLACE: Mapping[tuple[str, str], Schema] = {
     ("condition criterion", "is"): {"enum": list(words.VERDICTS)},
     ("condition attested", "is"): BOOLEAN,
     **{(f"condition {word}", word): ref("change") for word in ("fall", "rise")},
-    **{(f"condition {change}", word): PERCENT for change in ("fall", "rise") for word in words.COMPARISONS},
+    **{(f"condition {change}", word): CHANGE for change in ("fall", "rise") for word in words.COMPARISONS},
     ("condition repeated", "repeated"): ref("repeated"),
     ("condition share", "share"): ref("share"),
     ("condition age", "age"): ref("age"),
@@ -262,6 +270,8 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
     "flag": ("name", "when"),
     "alternative": ("name", "reading"),
     "change": ("from", "to"),
+    "some": ("at_least", "of"),
+    "beside": ("finding",),
     "repeated": ("finding", "readings"),
     "share": ("finding", "passing"),
     "age": ("at",),
@@ -281,6 +291,7 @@ EXTRA: Mapping[str, Schema] = {
     "reading": PERIOD,
     "repeated": {**PERIOD, **at_least_one(TESTS)},
     "share": {**PERIOD, **at_least_one(TESTS)},
+    "beside": at_least_one(TESTS),
     "exposure": {"minProperties": 1, "maxProperties": 1},
     **{word: exactly_one(words.SELECTORS) for word in ("dose", "dose_change", "gap")},
     "passing": {"minProperties": 1, "maxProperties": 1},

@@ -10,6 +10,7 @@ from adapter.model.rules import (
     Age,
     AllOf,
     AnyOf,
+    Apart,
     Attested,
     Change,
     Condition,
@@ -23,8 +24,9 @@ from adapter.model.rules import (
     Repeated,
     SexIs,
     Share,
+    SomeOf,
 )
-from adapter.model.selection import EventTest, ExposureTest
+from adapter.model.selection import Beside, EventTest, ExposureTest
 from adapter.protocol.render.course import say_course
 from adapter.protocol.render.moments import say_days, say_duration, say_moment
 from adapter.protocol.render.readings import say_bound, say_readings, say_selection, say_test
@@ -46,6 +48,8 @@ def say_condition(condition: Condition, voice: Voice) -> str:
             return voice.phrase("AllOf", parts=_parts(parts, voice))
         case AnyOf(parts=parts):
             return voice.phrase("AnyOf", parts=_parts(parts, voice))
+        case SomeOf(parts=parts, count=count):
+            return voice.phrase("SomeOf", count=count, parts=_parts(parts, voice))
         case Not(part=part):
             return voice.phrase("Not", part=_inner(part, voice))
         case Implies(guard=guard, then=then):
@@ -66,7 +70,7 @@ def say_condition(condition: Condition, voice: Voice) -> str:
                 "Share",
                 selection=say_readings(selection, voice),
                 bound=say_bound(bound, voice),
-                test=say_test(test, voice),
+                test=say_test(test, voice) + _beside(condition.beside, voice),
             )
         case Age():
             return _age(condition, voice)
@@ -103,7 +107,11 @@ def outline(condition: Condition, voice: Voice, depth: int = 0) -> Iterator[Row]
             yield Row(depth, voice.phrase(f"{type(condition).__name__}.head"))
             for part in parts:
                 yield from outline(part, voice, depth + 1)
-        case Not(part=AllOf() | AnyOf() | Implies() as part):
+        case SomeOf(parts=parts, count=count):
+            yield Row(depth, voice.phrase("SomeOf.head", count=count))
+            for part in parts:
+                yield from outline(part, voice, depth + 1)
+        case Not(part=AllOf() | AnyOf() | SomeOf() | Implies() as part):
             yield Row(depth, voice.phrase("Not.head"))
             yield from outline(part, voice, depth + 1)
         case Implies(guard=guard, then=then):
@@ -122,7 +130,7 @@ def _parts(parts: tuple[Condition, ...], voice: Voice) -> str:
 def _inner(part: Condition, voice: Voice) -> str:
     """Brackets keep apart what is combined within a combination."""
     said = say_condition(part, voice)
-    return f"[{said}]" if isinstance(part, AllOf | AnyOf | Implies) else said
+    return f"[{said}]" if isinstance(part, AllOf | AnyOf | SomeOf | Implies) else said
 
 
 def _change(test: Change, voice: Voice) -> str:
@@ -131,6 +139,8 @@ def _change(test: Change, voice: Voice) -> str:
         details.append(voice.phrase("Change.series", series=voice.one_of(test.series)))
     elif test.same_series:
         details.append(voice.phrase("Change.same_series"))
+    if test.apart:
+        details.append(_apart(test.apart, voice))
     if test.reaching:
         details.append(voice.phrase("Change.reaching", bound=say_bound(test.reaching, voice)))
     return voice.phrase(
@@ -152,8 +162,24 @@ def _repeated(test: Repeated, voice: Voice) -> str:
         "Repeated",
         readings=test.readings,
         selection=say_readings(test.selection, voice),
-        test=say_test(test.test, voice),
+        test=say_test(test.test, voice) + _beside(test.beside, voice),
         apart=voice.bracketed(apart),
+    )
+
+
+def _apart(apart: Apart, voice: Voice) -> str:
+    limits = (("at_least", apart.at_least), ("at_most", apart.at_most))
+    return voice.both(
+        voice.phrase(f"Apart.{word}", count=limit, unit=voice.phrase(apart.unit))
+        for word, limit in limits
+        if limit is not None
+    )
+
+
+def _beside(parts: tuple[Beside, ...], voice: Voice) -> str:
+    return "".join(
+        voice.phrase("Beside", what=voice.named(part.selection.concepts), test=say_test(part.test, voice))
+        for part in parts
     )
 
 
