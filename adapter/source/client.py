@@ -104,7 +104,11 @@ class FhirClient:
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(self._patience.read, connect=self._patience.connect),
             transport=self.origins.transport(connections=connections, ca_file=ca_file),
-            headers={"Accept": "application/fhir+json", "Accept-Encoding": "gzip"},
+            headers={
+                "Accept": "application/fhir+json",
+                "Accept-Encoding": "gzip",
+                "Cache-Control": "no-cache",  # HAPI answers a search from a minute ago otherwise
+            },
             follow_redirects=False,
             trust_env=False,
         )

@@ -5,7 +5,7 @@ candidate every type the mappers read, one search per type and subject. A type t
 not wholly read costs its coverage row, not the run: the row says why, and nothing is read as absent there.
 
 Over REST a code must be whole, so national extensions of an ICD-10 stem are found by text or not at all;
-where that matters, use a bulk export. Places kept: ``sync.py`` (``_lastUpdated``, history) and
+where that matters, use a bulk export. ``sync.py`` crawls again and asks only for what changed. Place kept:
 ``dialects.py`` (servers that want a category, cap a search or break the glass).
 """
 
@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterable
+from datetime import date, datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -24,40 +23,14 @@ from adapter.errors import SourceRefused, SourceUnavailable
 from adapter.model.candidates import CandidateQuery
 from adapter.model.coverage import Coverage
 from adapter.model.issue import Issue
+from adapter.source.charts import joined, medications_of
 from adapter.source.client import Capabilities, FhirClient, Refusal, capabilities
 from adapter.source.landing import Landing, LandingWriter
 from adapter.source.ndjson import type_of
 from adapter.source.nominate import closure, holds, linked_patients, subjects_of
+from adapter.source.questions import BY_CODE, BY_PATIENT, CODES_PER_SEARCH, asked_of
 from adapter.source.search import Entry, Found, search
 
-# R4 search parameters by which each type is found for one patient, in order of preference.
-BY_PATIENT: dict[str, tuple[str, ...]] = {
-    "AdverseEvent": ("subject",),
-    "AllergyIntolerance": ("patient",),
-    "Condition": ("patient", "subject"),
-    "Consent": ("patient",),
-    "DiagnosticReport": ("patient", "subject"),
-    "Encounter": ("patient", "subject"),
-    "Immunization": ("patient",),
-    "MedicationAdministration": ("patient", "subject"),
-    "MedicationDispense": ("patient", "subject"),
-    "MedicationRequest": ("patient", "subject"),
-    "MedicationStatement": ("patient", "subject"),
-    "Observation": ("patient", "subject"),
-    "Procedure": ("patient", "subject"),
-    "QuestionnaireResponse": ("patient", "subject"),
-    "ResearchSubject": ("individual", "patient"),
-    "Specimen": ("patient", "subject"),
-}
-# R4 search parameters that hold the code by which a type nominates its subject.
-BY_CODE = {
-    "Condition": "code",
-    "DiagnosticReport": "code",
-    "Encounter": "reason-code",
-    "Observation": "code",
-    "Procedure": "code",
-}
-CODES_PER_SEARCH = 40
 UNANSWERED = 4  # searches in a row without an answer: then the server is down, not a type refused
 _JSON = msgspec.json.Decoder()
 
@@ -73,6 +46,8 @@ class CrawlReport(msgspec.Struct):
     issues: tuple[Issue, ...] = ()
     resources: int = 0
     requests: int = 0
+    unanswered: tuple[str, ...] = ()
+    """Searches for candidates that were refused or not answered to the end, as ``Condition by code``."""
 
 
 async def crawl(
@@ -83,32 +58,18 @@ async def crawl(
     patients: Iterable[str] = (),
     concurrency: int = 4,
     progress: Progress = lambda done, of: None,
+    asked_on: date | None = None,
 ) -> CrawlReport:
     """Fetch everything about every candidate of the query, and about ``patients`` named beforehand.
 
-    ``sink(resource_type, raw)`` receives each resource once, bytes as received, in an order that does not
-    depend on timing. ``progress(done, of)`` counts subjects. Raises SourceUnavailable, SourceUntrustworthy or
-    ConfigError (401) when the server as a whole cannot be used, SourceRefused if it answers no search for
-    candidates and no ``patients`` are named; a refusal of one type does not stop the crawl.
+    ``sink(resource_type, raw)`` receives each resource once, bytes as received, in an order that depends
+    neither on timing nor on the server's. Nothing is covered after the day ``asked_on``.
+    ``progress(done, of)`` counts subjects. Raises SourceUnavailable, SourceUntrustworthy or ConfigError (401)
+    when the server as a whole cannot be used, SourceRefused if it answers no search for candidates and no
+    ``patients`` are named; a refusal of one type does not stop the crawl.
     """
-    crawler = _Crawler(client, await capabilities(client), sink, asyncio.Semaphore(concurrency))
-    found = set(patients)
-    found |= await crawler.candidates(query, may_be_refused=bool(found))
-    groups = await crawler.patients(found)
-    names = sorted(groups)
-    for start in range(0, len(names), concurrency):
-        batch = names[start : start + concurrency]
-        for charts in await asyncio.gather(*(crawler.chart(name) for name in batch)):
-            crawler.hand_over(charts)
-        progress(min(start + concurrency, len(names)), len(names))
-    await crawler.medications()
-    return CrawlReport(
-        candidates=tuple(names),
-        coverage=tuple(_joined(crawler.coverage, groups)),
-        issues=tuple(sorted(crawler.issues, key=lambda one: (one.subject, one.resource_type, one.reference))),
-        resources=crawler.resources,
-        requests=client.requests,
-    )
+    crawler = Crawler(client, await capabilities(client), sink, concurrency, asked_on)
+    return await crawler.run(query, patients, progress)
 
 
 async def land_server(
@@ -118,40 +79,82 @@ async def land_server(
     *,
     now: datetime,
     patients: Iterable[str] = (),
+    issues: Iterable[Issue] = (),
     concurrency: int = 4,
     progress: Progress = lambda done, of: None,
 ) -> tuple[Landing, CrawlReport]:
     """Crawl one server into a landing at ``target``; a crawl that fails leaves an older landing as it was."""
     with LandingWriter(target) as writer:
         report = await crawl(
-            client, query, writer.write, patients=patients, concurrency=concurrency, progress=progress
+            client,
+            query,
+            writer.write,
+            patients=patients,
+            concurrency=concurrency,
+            progress=progress,
+            asked_on=now.date(),
         )
-        asked = {
-            "kind": "rest",
-            "server": str(client.base),
-            "codes": ",".join(sorted(query.codes)),
-            "texts": ",".join(sorted(query.texts)),
-            "studies": ",".join(sorted(query.studies)),
-        }
-        landing = writer.finish(now=now, asked=asked, coverage=report.coverage, issues=report.issues)
-        return landing, report
+        return writer.finish(
+            now=now,
+            asked=asked_of(str(client.base), query, report.unanswered),
+            coverage=report.coverage,
+            issues=(*issues, *report.issues),
+        ), report
 
 
-class _Crawler:
+class Crawler:
+    """One crawl; :mod:`adapter.source.sync` overrides how one type of one patient is asked for."""
+
     def __init__(
-        self, client: FhirClient, can: Capabilities, sink: Sink, turnstile: asyncio.Semaphore
+        self,
+        client: FhirClient,
+        can: Capabilities,
+        sink: Sink,
+        concurrency: int = 4,
+        asked_on: date | None = None,
     ) -> None:
         self._client = client
         self._can = can
         self._sink = sink
-        self._turnstile = turnstile
+        self._concurrency = concurrency
+        self._asked_on = asked_on
+        self._turnstile = asyncio.Semaphore(concurrency)
         self._handed: set[tuple[str, str, str]] = set()
+        self._drugs: dict[tuple[str, str], Entry] = {}
         self._wanted_medications: set[str] = set()
+        self.unanswered: set[str] = set()
         self._unanswered = 0
         self._answered = False
         self.coverage: list[Coverage] = []
         self.issues: list[Issue] = []
         self.resources = 0
+
+    async def run(self, query: CandidateQuery, patients: Iterable[str], progress: Progress) -> CrawlReport:
+        """The whole crawl: candidates, their records, their charts, the drugs these name."""
+        found = set(patients)
+        found |= await self.candidates(query, may_be_refused=bool(found))
+        groups = await self.patients(found)
+        names = sorted(groups)
+        await self.before_charts(names)
+        for start in range(0, len(names), self._concurrency):
+            batch = names[start : start + self._concurrency]
+            for charts in await asyncio.gather(*(self.chart(name) for name in batch)):
+                self.hand_over(charts)
+            progress(min(start + self._concurrency, len(names)), len(names))
+        await self.medications()
+        return CrawlReport(
+            candidates=tuple(names),
+            coverage=tuple(joined(self.coverage, groups)),
+            issues=tuple(
+                sorted(self.issues, key=lambda one: (one.subject, one.resource_type, one.reference))
+            ),
+            resources=self.resources,
+            requests=self._client.requests,
+            unanswered=tuple(sorted(self.unanswered)),
+        )
+
+    async def before_charts(self, names: list[str]) -> None:
+        """A place for what has to be known of a server before the charts of these patients are asked for."""
 
     async def candidates(self, query: CandidateQuery, *, may_be_refused: bool) -> set[str]:
         """Patient ids nominated by code, by text and by study."""
@@ -184,8 +187,8 @@ class _Crawler:
         waiting, seen = sorted(found), set(found)
         while waiting:
             name = waiting.pop()
-            entries, reason = await self._records_of(name)
-            self.coverage.append(Coverage("Patient", not reason, name, reason=reason or "read"))
+            entries, reason = await self.records_of(name)
+            self._cover("Patient", name, reason, "read")
             self.hand_over([entry for entry in entries if entry.id == name])
             for entry in entries:
                 for other in linked_patients(_JSON.decode(entry.raw)):
@@ -200,9 +203,9 @@ class _Crawler:
         """Everything the plan asks for about one patient; notes coverage as it goes."""
         entries: list[Entry] = []
         for kind, parameters in BY_PATIENT.items():
-            found, reason = await self._of_patient(kind, parameters, patient)
-            self.coverage.append(Coverage(kind, not reason, patient, reason=reason or "searched"))
-            entries += found
+            found, reason = await self.of_patient(kind, parameters, patient)
+            self._cover(kind, patient, reason, "searched")
+            entries += sorted(found, key=lambda one: (one.resource_type, one.id, one.version))
         return entries
 
     def hand_over(self, entries: Iterable[Entry]) -> None:
@@ -212,28 +215,45 @@ class _Crawler:
             if key in self._handed:
                 continue
             self._handed.add(key)
-            self._sink(entry.resource_type, entry.raw)
-            self.resources += 1
+            if entry.resource_type == "Medication":
+                self._drugs[entry.id, entry.version] = entry
+            else:
+                self._give(entry)
             if entry.resource_type.startswith("Medication") and b"Reference" in entry.raw:
-                self._wanted_medications |= set(_medications(_JSON.decode(entry.raw)))
+                self._wanted_medications |= set(medications_of(_JSON.decode(entry.raw)))
 
     async def medications(self) -> None:
-        """Read Medications that were referred to and not included; foreign references are not followed."""
+        """Give Medications in order of id; those referred to and not included are read. Foreign references
+        are not followed."""
         have = {name for kind, name, _ in self._handed if kind == "Medication"}
         for name in sorted(self._wanted_medications - have):
             try:
                 self.hand_over([await self._read("Medication", name)])
             except SourceRefused as refusal:
-                self._issue("REFERENCE_UNREAD", "Medication", f"Medication/{name}", _reason(refusal))
+                self._issue("REFERENCE_UNREAD", "Medication", f"Medication/{name}", reason_of(refusal))
+        for _, drug in sorted(self._drugs.items()):
+            self._give(drug)
+
+    def _give(self, entry: Entry) -> None:
+        self._sink(entry.resource_type, entry.raw)
+        self.resources += 1
+
+    def _cover(self, kind: str, patient: str, reason: str, how: str) -> None:
+        """One coverage row; what is complete is so up to the day it was asked for."""
+        self.coverage.append(
+            Coverage(kind, not reason, patient, end=None if reason else self._asked_on, reason=reason or how)
+        )
 
     async def _nominations(self, kind: str, name: str, value: str) -> list[Entry]:
         try:
             found = await self._search(kind, {name: value})
         except SourceRefused as refusal:
             code = "CANDIDATE_SEARCH_LIMITED" if name.endswith(":text") else "CANDIDATE_SEARCH_REFUSED"
-            self._issue(code, kind, f"{kind} by {name}", _reason(refusal))
+            self._issue(code, kind, f"{kind} by {name}", reason_of(refusal))
+            self.unanswered.add(f"{kind} by {name}")
             return []
         self._answered = True
+        self.unanswered |= {f"{kind} by {name}"} if found.reason else set()
         return found.entries
 
     async def _enrolled(self, studies: frozenset[str]) -> set[str]:
@@ -261,13 +281,13 @@ class _Crawler:
             )
         return ids
 
-    async def _records_of(self, name: str) -> tuple[list[Entry], str]:
+    async def records_of(self, name: str) -> tuple[list[Entry], str]:
         """The Patient record and those that link to it; why not, if it cannot be read."""
         try:
             entries = [await self._read("Patient", name)]
         except SourceRefused as fault:
-            self._issue("PATIENT_UNREAD", "Patient", f"Patient/{name}", _reason(fault), name)
-            return [], _reason(fault)
+            self._issue("PATIENT_UNREAD", "Patient", f"Patient/{name}", reason_of(fault), name)
+            return [], reason_of(fault)
         if self._can.searches("Patient", "link"):
             try:
                 entries += (await self._search("Patient", {"link": f"Patient/{name}"})).entries
@@ -275,7 +295,7 @@ class _Crawler:
                 return entries, ""
         return entries, ""
 
-    async def _of_patient(
+    async def of_patient(
         self, kind: str, parameters: tuple[str, ...], patient: str
     ) -> tuple[list[Entry], str]:
         if not self._can.has(kind):
@@ -287,11 +307,11 @@ class _Crawler:
         try:
             found = await self._search(kind, params, patient)
         except (SourceRefused, SourceUnavailable) as fault:
-            self._issue("TYPE_UNREAD", kind, f"{kind} search", _reason(fault), patient)
+            self._issue("TYPE_UNREAD", kind, f"{kind} search", reason_of(fault), patient)
             self._unanswered += isinstance(fault, SourceUnavailable)
             if self._unanswered >= UNANSWERED:
                 raise
-            return [], _reason(fault)
+            return [], reason_of(fault)
         return found.entries, found.reason
 
     async def _search(self, kind: str, params: dict[str, str], patient: str = "") -> Found:
@@ -319,27 +339,5 @@ class _Crawler:
         self.issues.append(Issue(code, "warning", kind, reference, detail=detail, subject=subject))
 
 
-def _reason(fault: SourceRefused | SourceUnavailable) -> str:
+def reason_of(fault: SourceRefused | SourceUnavailable) -> str:
     return fault.reason if isinstance(fault, Refusal) else fault.message
-
-
-def _medications(resource: dict[str, Any]) -> Iterator[str]:
-    reference = resource.get("medicationReference")
-    literal = reference.get("reference") if isinstance(reference, dict) else None
-    if isinstance(literal, str) and literal.startswith("Medication/"):
-        yield literal.split("/")[1]
-
-
-def _joined(rows: list[Coverage], groups: dict[str, frozenset[str]]) -> Iterator[Coverage]:
-    """A person's records are one: what is incomplete for one of them is incomplete for all."""
-    broken = {(row.resource_type, row.subject): row.reason for row in rows if not row.complete}
-    for row in sorted(rows, key=lambda row: (row.resource_type, row.subject)):
-        reasons = sorted(
-            broken[row.resource_type, name]
-            for name in groups.get(row.subject, frozenset({row.subject}))
-            if (row.resource_type, name) in broken
-        )
-        if row.complete and reasons:
-            yield msgspec.structs.replace(row, complete=False, reason=f"a merged record: {reasons[0]}")
-        else:
-            yield row

@@ -22,7 +22,7 @@ from adapter.source.client import FhirClient, Refusal
 
 MAX_PAGES = 100_000
 _RESULT_PARAMETERS = frozenset(
-    {"_count", "_format", "_pretty", "_summary", "_include", "_revinclude", "_sort"}
+    {"_count", "_elements", "_format", "_pretty", "_summary", "_include", "_revinclude", "_sort"}
 )
 
 
