@@ -14,8 +14,9 @@ help: ## this list
 demo: .venv/run.stamp ## a synthetic hospital, screened, written back and exported
 	$(BIN)/adapter demo
 
-test: .venv/dev.stamp ## every test; with Java 17 and Maven also against a real HAPI FHIR server
-	@echo "looking for a HAPI server (its first download is about 300 MB) ..."
+test: .venv/dev.stamp ## every test; with Java 17, Maven and npm also against real servers of three makes
+	@echo "looking for FHIR servers (their first download is about 400 MB) ..."
+	@$(BIN)/python -m tests.servers.medplum --prefetch || true
 	@$(BIN)/python -m tests.servers.hapi --prefetch || true # what that means, skip or failure, the tests decide
 	$(BIN)/python -m pytest
 

@@ -243,7 +243,7 @@ class _Courier:
         for one in subjects:
             pairs = [(change, next(answers)) for change in one.changes]
             self._acknowledge(pairs, one.subject)
-            raced = any(not change.based_on and answer.status == 200 for change, answer in pairs)
+            raced = any(not change.based_on and _was_there(answer) for change, answer in pairs)
             reason = "WRITTEN_MEANWHILE" if raced and not one.reason else one.reason
             self._done[one.subject] = msgspec.structs.replace(one, reason=reason)
 
@@ -291,3 +291,8 @@ class _Courier:
         outcomes: Counter[str] = Counter(one.outcome for one in settled)
         rows = tuple(one.row() for one in settled)
         return WriteReport(outcomes, rows, self._written, self._on_server, duplicates)
+
+
+def _was_there(answer: Stored) -> bool:
+    """Whether what we meant to create existed: 200 and a later version; some servers say 200 for both."""
+    return answer.status == 200 and answer.version.isdecimal() and int(answer.version) > 1

@@ -17,7 +17,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from queue import Empty, Queue
+
+from tests.servers.process import ServerDied, ServerUnavailable, started
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = Path(__file__).resolve().parent / "hapi"
@@ -29,12 +30,8 @@ START_SECONDS = 240  # about 17 s on two idle cores; a busy CI machine may need 
 BUILD_SECONDS = 900  # the first build downloads about 300 MB
 
 
-class HapiUnavailable(Exception):
-    """The server cannot be had on this machine; the message says what to do."""
-
-
-class HapiDied(Exception):
-    """The server was started and did not answer; the message holds the end of its log."""
+class HapiUnavailable(ServerUnavailable):
+    """Java or Maven is missing, or Maven could not fetch or build it."""
 
 
 def missing_runtime() -> str | None:
@@ -88,53 +85,15 @@ def prefetch() -> str:
     return f"{CACHE / 'classes'}:{(CACHE / 'classpath.txt').read_text().strip()}"
 
 
-def _ready_url(server: subprocess.Popen[str]) -> str:
-    lines: Queue[str] = Queue()
-    assert server.stdout is not None
-    stdout = server.stdout
-
-    def read() -> None:
-        for line in stdout:
-            lines.put(line)
-        lines.put("")
-
-    threading.Thread(target=read, daemon=True).start()
-    try:
-        while line := lines.get(timeout=START_SECONDS):
-            if line.startswith("READY "):
-                return line.split()[1]
-    except Empty:
-        pass
-    tail = LOG.read_text(errors="replace")[-3000:] if LOG.exists() else "(no log)"
-    raise HapiDied(f"HAPI did not become ready within {START_SECONDS} s, see {LOG}:\n{tail}")
-
-
 @contextmanager
 def running(port: int = 0) -> Iterator[str]:
     """Run HAPI with an empty in-memory database on loopback; yield its base URL, stop it at the end.
 
-    Port 0 takes a free one. The server ends itself when our end of its standard input closes, so neither
-    a crash nor ``kill -9`` of the test run leaves one behind.
+    Port 0 takes a free one.
     """
-    class_path = prefetch()
-    with (CACHE / "stderr.log").open("w") as stderr:
-        server = subprocess.Popen(
-            ["java", "-Xmx1g", f"-Dhapi.log={LOG}", "-cp", class_path, "HapiServer", str(port)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-        )
-    try:
-        yield _ready_url(server)
-    finally:
-        assert server.stdin is not None
-        server.stdin.close()
-        try:
-            server.wait(timeout=15)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+    command = ["java", "-Xmx1g", f"-Dhapi.log={LOG}", "-cp", prefetch(), "HapiServer", str(port)]
+    with started(command, log=CACHE / "stderr.log", seconds=START_SECONDS) as base_url:
+        yield base_url
 
 
 def main() -> int:
@@ -154,7 +113,7 @@ def main() -> int:
             threading.Event().wait()
     except KeyboardInterrupt:
         return 0
-    except (HapiUnavailable, HapiDied) as problem:
+    except (HapiUnavailable, ServerDied) as problem:
         print(problem, file=sys.stderr)
         return 1
     return 0
