@@ -22,7 +22,7 @@ from adapter.pipeline import Count, Screening
 from adapter.protocol.ladder_load import load_ladders
 from adapter.protocol.results import results
 from adapter.screening import Progress
-from adapter.trial import Trial, Workspace, open_store, token_for
+from adapter.trial import Trial, Workspace, network, open_store, token_source
 from adapter.writeback import send
 from adapter.writeback.monitoring_flag import ProtocolLine
 from adapter.writeback.research_study import StudyReference
@@ -115,7 +115,7 @@ async def _write_flags(
     transport: httpx.AsyncBaseTransport | None,
 ) -> WriteReport:
     screening = pipeline.read_screening(workspace)
-    secret = token_for(trial, base_url) if transport is None else None
+    token = token_source(trial, base_url) if transport is None else None
     with open_store(workspace, now) as database:
         return await send.write_flags(
             base_url,
@@ -125,11 +125,11 @@ async def _write_flags(
             database=database,
             now=now,
             recorded=_statuses(screening, trial.protocol.id),
-            token=(lambda: secret.decode("ascii")) if secret else None,
+            token=token,
             dry_run=dry_run,
             progress=progress,
             aliases={old: one.id for one in screening.facts.subjects for old in one.merged},
-            transport=transport,
+            transport=transport or network(trial, base_url),
         )
 
 

@@ -26,8 +26,15 @@ from adapter.screening import Screening, enrolment_days, read_screening, screen
 from adapter.source import crawl
 from adapter.source.client import FhirClient
 from adapter.source.landing import Landing, land_folder
-from adapter.source.token import FixedToken
-from adapter.trial import Trial, Workspace, open_store, open_trial, token_for
+from adapter.trial import (
+    Trial,
+    Workspace,
+    network,
+    open_store,
+    open_trial,
+    origins_of,
+    token_source,
+)
 from adapter.writeback import send
 from adapter.writeback.research_study import StudyArm, StudyReference
 from adapter.writeback.send import WriteReport
@@ -64,8 +71,12 @@ async def land_server(
 ) -> Landing:
     """Fetch every candidate's record from a FHIR server over REST into the workspace."""
     query = candidate_query(trial.terminology, trial.protocol.candidates, trial.protocol.id)
-    secret = token_for(trial, base_url)
-    async with FhirClient(base_url, FixedToken(secret) if secret else None) as client:
+    async with FhirClient(
+        base_url,
+        token_source(trial, base_url),
+        origins=origins_of(trial.site, base_url),
+        ca_file=trial.site.ca_file,
+    ) as client:
         landing, _ = await crawl.land_server(client, query, workspace.landing, now=now, progress=progress)
     return landing
 
@@ -83,7 +94,7 @@ async def write_back(
     """Tell the hospital what was decided about its candidates; people on the study are not touched."""
     screening = read_screening(workspace)
     entered = enrolment_days(screening.facts, trial.protocol.id, screening.as_of)
-    secret = token_for(trial, base_url) if transport is None else None
+    token = token_source(trial, base_url) if transport is None else None
     with open_store(workspace, now) as database:
         return await send.write_back(
             base_url,
@@ -95,11 +106,11 @@ async def write_back(
             ),
             database=database,
             now=now,
-            token=(lambda: secret.decode("ascii")) if secret else None,
+            token=token,
             dry_run=dry_run,
             progress=progress,
             aliases={old: one.id for one in screening.facts.subjects for old in one.merged},
-            transport=transport,
+            transport=transport or network(trial, base_url),
         )
 
 

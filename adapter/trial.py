@@ -9,15 +9,20 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
+import httpx
 from sqlalchemy import Engine
 
 from adapter import config, protocol
+from adapter.errors import ConfigError
 from adapter.mappers.terminology import Terminology
 from adapter.mappers.terminology.vocabulary import vocabulary_of
 from adapter.model.protocol import Protocol, Vocabulary
+from adapter.origins import Origins, origin_of
+from adapter.source.keys import load_keys
 from adapter.source.landing import Landing
+from adapter.source.smart import SmartToken
+from adapter.source.token import FileToken, TokenSource
 from adapter.store import audit
 from adapter.store.adopt import adopt
 from adapter.store.audit import Entry
@@ -130,10 +135,41 @@ def note(
         audit.append(connection, Entry(now, audit.actor(), action, tuple(what), detail))
 
 
-def token_for(trial: Trial, base_url: str) -> bytes | None:
-    """The site's token goes to the site's own server; to another one only if the environment says so."""
-    own = urlsplit(trial.site.base_url)[:2] == urlsplit(base_url)[:2]
-    return trial.site.secret("token") if own or os.environ.get("ADAPTER_TOKEN_FILE") else None
+def is_own_server(site: config.Site, base_url: str) -> bool:
+    """Whether the URL is of the site's own server: same scheme, host and port."""
+    try:
+        return origin_of(site.base_url) == origin_of(base_url)
+    except ValueError:
+        return False
+
+
+def origins_of(site: config.Site, base_url: str) -> Origins:
+    """Where requests for this server may go; what the site lists counts for the site's own server only."""
+    return Origins(base_url, site.allowed_origins if is_own_server(site, base_url) else ())
+
+
+def token_source(trial: Trial, base_url: str) -> TokenSource | None:
+    """How to sign in: SMART or the token file at the site's own server; at another one nothing, unless the
+    environment names a token file for it. Raises ConfigError for a key that cannot be used."""
+    site, own = trial.site, is_own_server(trial.site, base_url)
+    if own and site.smart is not None:
+        smart = site.smart
+        path = os.environ.get("ADAPTER_SMART_KEY_FILE") or smart.key_file
+        if not path:
+            raise ConfigError(
+                "smart names no key",
+                where="site.toml, smart.key_file",
+                fix="adapter keys new --out FOLDER makes one; name its private-jwks.json",
+            )
+        keys = load_keys(Path(path), key_id=smart.key_id, algorithm=smart.algorithm)
+        return SmartToken(smart, base_url, keys, origins=origins_of(site, base_url), ca_file=site.ca_file)
+    file = os.environ.get("ADAPTER_TOKEN_FILE") or (site.token_file if own else "")
+    return FileToken(Path(file)) if file else None
+
+
+def network(trial: Trial, base_url: str) -> httpx.AsyncHTTPTransport:
+    """The transport for this server: checked addresses, and the site's own certificate authorities."""
+    return origins_of(trial.site, base_url).transport(ca_file=trial.site.ca_file)
 
 
 def versions_of(trial: Trial, landing: Landing) -> dict[str, str]:

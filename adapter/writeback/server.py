@@ -1,17 +1,18 @@
 """The few FHIR interactions write-back needs: search, read, transaction.
 
-The token is attached per request and only for the server's own scheme, host and port; redirects are not
-followed, the environment's proxies are not used. Searches ask HAPI not to answer from its cache of the last
-minute. Sources: https://hl7.org/fhir/R4/http.html; HAPI's ``reuseCachedSearchResultsForMillis``.
+The token is attached per request and only for origins that :mod:`adapter.origins` allows; after a 401 another
+one is asked for, once (what was refused so was not done). Redirects are not followed, proxies
+of the environment are not used. Searches ask HAPI not to answer from its cache of the last minute.
+Sources: https://hl7.org/fhir/R4/http.html; HAPI's ``reuseCachedSearchResultsForMillis``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import httpx
 import msgspec
@@ -24,16 +25,24 @@ from adapter.errors import (
     WriteConflict,
     WriteRefused,
 )
-from adapter.writeback.resources import Json, decode, encode
-
-Token = Callable[[], str]
+from adapter.origins import Origins
+from adapter.writeback.resources import Json, decode, encode, reference_of
 
 LONGEST_WAIT = 60.0
 REQUEST_SECONDS = 120  # the whole of one request; httpx's own timeouts never stop a trickle of bytes
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _CONFLICT = frozenset({409, 412})
 _ETAG = re.compile(r'(?:W/)?"?(?P<version>[A-Za-z0-9\-.]{1,64})"?')
+_LOCATION = re.compile(
+    r"(?P<reference>[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64})(?:/_history/(?P<version>[^/]+))?$"
+)
 _VENDOR_CODE = re.compile(r"HAPI-\d{4}")
+
+
+class Token(Protocol):
+    """Gives the bearer token; ``renew`` asks for another one than last time, if there can be one."""
+
+    async def __call__(self, *, renew: bool = False) -> str: ...
 
 
 class Busy(SourceUnavailable):
@@ -45,10 +54,12 @@ class Busy(SourceUnavailable):
 
 
 class Stored(NamedTuple):
-    """How the server answered for one entry: HTTP status and the version it holds now ("" if not said)."""
+    """How the server answered for one resource: HTTP status, the version it holds now and the reference it
+    gave it ("" where it did not say)."""
 
     status: int
     version: str
+    address: str = ""
 
 
 class Server:
@@ -58,10 +69,10 @@ class Server:
         self, base_url: str, *, token: Token | None = None, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
         self.base_url = base_url.rstrip("/")
-        self._origin = _origin(httpx.URL(self.base_url))
+        self._origins = Origins(base_url)
         self._token = token
         self._http = httpx.AsyncClient(
-            transport=transport,
+            transport=transport or self._origins.transport(),
             trust_env=False,
             follow_redirects=False,
             timeout=httpx.Timeout(60, connect=10),
@@ -98,18 +109,16 @@ class Server:
         return None if answer.status_code in (404, 410) else _resource(answer, kind, kind)
 
     async def is_gone(self, reference: str) -> bool:
-        """Whether the server says that this was deleted (410), not that it never was (404)."""
+        """Whether a resource that the server once acknowledged is there no more: 410, or 404 on servers that
+        keep no trace of what was deleted (https://hl7.org/fhir/R4/http.html#delete allows both)."""
         answer = await self._read(f"{self.base_url}/{reference}", reference, allowed=(404, 410))
-        return answer.status_code == 410
+        return answer.status_code in (404, 410)
 
     async def transact(self, bundle: Json) -> list[Stored]:
         """Send one transaction once. Raises WriteConflict (409, 412), WriteRefused (any other 4xx), or
         SourceUnavailable: then nobody knows whether it was done, and the caller has to look."""
         answer = await self._once("POST", self.base_url, "transaction", content=encode(bundle))
-        if answer.status_code in _CONFLICT:
-            raise WriteConflict("someone changed a resource in between", where=str(answer.status_code))
-        if answer.is_redirect or answer.status_code in range(400, 500):
-            raise WriteRefused(_codes(answer), where=str(answer.status_code))
+        _refuse(answer)
         try:
             entries = _resource(answer, "Bundle", "transaction").get("entry", [])
             if len(entries) != len(bundle["entry"]):
@@ -117,6 +126,47 @@ class Server:
             return [_stored(entry["response"]) for entry in entries]
         except (SourceUntrustworthy, ValueError, KeyError) as fault:
             raise SourceUnavailable("the answer to a transaction cannot be read") from fault
+
+    async def put(self, resource: Json, based_on: str | None) -> Stored:
+        """Update under the resource's own id: what stands in version ``based_on``, with "" only if there is
+        nothing yet, with None whatever there is. Raises as :meth:`transact`."""
+        guard = {"If-Match": f'W/"{based_on}"'} if based_on else {"If-None-Match": "*"}
+        guard = {} if based_on is None else guard
+        reference = reference_of(resource)
+        return await self._single("PUT", f"{self.base_url}/{reference}", reference, encode(resource), guard)
+
+    async def create(self, resource: Json) -> Stored:
+        """Create under an id that the server chooses. Raises as :meth:`transact`."""
+        kind = str(resource["resourceType"])
+        content = encode({key: value for key, value in resource.items() if key != "id"})
+        return await self._single("POST", f"{self.base_url}/{kind}", kind, content, {})
+
+    async def metadata(self) -> Json:
+        """The CapabilityStatement. Raises as :meth:`search`."""
+        answer = await self._read(f"{self.base_url}/metadata", "metadata")
+        return _resource(answer, "CapabilityStatement", "metadata")
+
+    async def _single(
+        self, method: str, url: str, what: str, content: bytes, guard: Mapping[str, str]
+    ) -> Stored:
+        answer = await self._once(method, url, what, content=content, guard=guard)
+        _refuse(answer)
+        if answer.status_code not in (200, 201, 204):
+            raise SourceUnavailable(f"an answer nobody expects ({answer.status_code})", where=what)
+        location = _LOCATION.search(
+            answer.headers.get("Location") or answer.headers.get("Content-Location", "")
+        )
+        address, version = (location["reference"], location["version"] or "") if location else ("", "")
+        etag = _ETAG.fullmatch(answer.headers.get("ETag", ""))
+        try:
+            body = decode(answer.content)
+            address = address or (reference_of(body) if body["resourceType"] == what.split("/")[0] else "")
+            version = (
+                (etag["version"] if etag else "") or str(body.get("meta", {}).get("versionId", "")) or version
+            )
+        except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
+            version = etag["version"] if etag else version
+        return Stored(answer.status_code, version, address)
 
     async def _read(self, url: str, what: str, allowed: Sequence[int] = ()) -> httpx.Response:
         async for attempt in stamina.retry_context(on=_again, attempts=3, wait_initial=0.5):
@@ -126,14 +176,36 @@ class Server:
             raise SourceRefused(_codes(answer), where=f"{what}: {answer.status_code}")
         return answer
 
-    async def _once(self, method: str, url: str, what: str, content: bytes | None = None) -> httpx.Response:
-        headers = {"Accept": "application/fhir+json", "Cache-Control": "no-cache"}
+    async def _once(
+        self,
+        method: str,
+        url: str,
+        what: str,
+        content: bytes | None = None,
+        guard: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        """One exchange, and one more with another token where the first was not accepted."""
+        answer = await self._sent(method, url, what, content, guard, renew=False)
+        if answer.status_code == 401 and self._token is not None:
+            answer = await self._sent(method, url, what, content, guard, renew=True)
+        return answer
+
+    async def _sent(
+        self,
+        method: str,
+        url: str,
+        what: str,
+        content: bytes | None,
+        guard: Mapping[str, str] | None,
+        *,
+        renew: bool,
+    ) -> httpx.Response:
+        headers = {"Accept": "application/fhir+json", "Cache-Control": "no-cache", **(guard or {})}
         if content is not None:
             headers["Content-Type"] = "application/fhir+json"
-        if _origin(httpx.URL(url)) != self._origin:
-            raise SourceUntrustworthy("a link leads to another server", where=what)
-        if self._token is not None:
-            headers["Authorization"] = f"Bearer {self._token()}"
+        self._origins.followed(url, where=what)
+        if self._token is not None and self._origins.may_carry_token(url):
+            headers["Authorization"] = f"Bearer {await self._token(renew=renew)}"
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 answer = await self._http.request(method, url, headers=headers, content=content)
@@ -144,6 +216,13 @@ class Server:
             wait = _retry_after(answer.headers.get("Retry-After", ""), answer.headers.get("Date", ""))
             raise Busy(f"the server answered {answer.status_code}", where=what, wait=wait)
         return answer
+
+
+def _refuse(answer: httpx.Response) -> None:
+    if answer.status_code in _CONFLICT:
+        raise WriteConflict("someone changed a resource in between", where=str(answer.status_code))
+    if answer.is_redirect or answer.status_code in range(400, 500) or answer.status_code == 501:
+        raise WriteRefused(_codes(answer), where=str(answer.status_code))
 
 
 def _again(fault: Exception) -> bool | float:
@@ -161,10 +240,6 @@ def _retry_after(text: str, server_now: str) -> float:
     except (ValueError, TypeError):
         return 0.0
     return min(max(wait, 0.0), LONGEST_WAIT)
-
-
-def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme)
 
 
 def _resource(answer: httpx.Response, wanted: str, what: str) -> Json:

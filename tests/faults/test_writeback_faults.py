@@ -245,6 +245,17 @@ async def test_pages_are_followed(router: respx.MockRouter, tmp_path: Path) -> N
     assert second.called
 
 
+class Tokens:
+    """A token source that gives another token each time and notes what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[bool] = []
+
+    async def __call__(self, *, renew: bool = False) -> str:
+        self.asked.append(renew)
+        return f"t{len(self.asked)}"
+
+
 @pytest.mark.parametrize(
     "link",
     [
@@ -260,15 +271,37 @@ async def test_the_token_follows_no_foreign_link(router: respx.MockRouter, tmp_p
     router.get(re.compile(rf"{BASE}/.*")).mock(return_value=httpx.Response(200, json=page))
     elsewhere = router.get(url__startswith="http").mock(return_value=httpx.Response(200, json=page))
     with pytest.raises(SourceUntrustworthy):
-        await write(tmp_path, decision("eligible"), token=lambda: "secret")
+        await write(tmp_path, decision("eligible"), token=Tokens())
     assert not elsewhere.called
 
 
 async def test_the_token_is_asked_for_each_request(server: Fake, tmp_path: Path) -> None:
-    tokens = iter(f"t{n}" for n in range(99))
-    await write(tmp_path, decision("eligible"), token=lambda: next(tokens))
+    tokens = Tokens()
+    await write(tmp_path, decision("eligible"), token=tokens)
     assert len(server.authorizations) == 2
     assert all(re.fullmatch(r"Bearer t\d+", one) for one in server.authorizations)
+    assert not any(tokens.asked)
+
+
+async def test_a_transaction_refused_for_its_token_is_sent_again_with_another(
+    server: Fake, tmp_path: Path
+) -> None:
+    tokens = Tokens()
+    server.answers = [httpx.Response(401), None]
+    report = await write(tmp_path, decision("eligible"), token=tokens)
+    assert sum(tokens.asked) == 1
+    assert sum(report.outcomes.values()) == report.outcomes.get("created") == 1
+
+
+async def test_a_token_that_is_never_accepted_is_asked_for_twice_and_no_more(
+    router: respx.MockRouter, tmp_path: Path
+) -> None:
+    tokens = Tokens()
+    route = router.get(re.compile(rf"{BASE}/.*")).mock(return_value=httpx.Response(401))
+    with pytest.raises(SourceRefused):
+        await write(tmp_path, decision("eligible"), token=tokens)
+    assert tokens.asked == [False, True]
+    assert route.call_count == 2
 
 
 async def test_pages_that_go_round_in_a_circle_end(router: respx.MockRouter, tmp_path: Path) -> None:
