@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 
 from adapter import assurance, monitoring, pipeline
-from adapter.cli import audit, explain_text, explain_view, monitor_view, render_view, show, trail
+from adapter.cli import audit, explain_text, explain_view, fetch_view, keys, monitor_view, render_view, show, trail
 from adapter.cli.render_view import Form
 from adapter.errors import ConfigError
 from adapter.model import wire
@@ -30,6 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(audit.app, name="audit")
+app.add_typer(keys.app, name="keys")
 console = Console()
 progress = Console(stderr=True)
 
@@ -74,12 +75,36 @@ def fetch(
     workspace: WorkspaceOption = Path("workspace"),
     protocol: ProtocolOption = None,
     site: SiteOption = "demo",
+    bulk: Annotated[
+        bool, typer.Option("--bulk", help="Export in bulk ($export); search where the server has no export.")
+    ] = False,
+    group: Annotated[
+        str, typer.Option("--group", help="With --bulk: the Group to export; site.toml's, or all patients.")
+    ] = "",
+    since: Annotated[
+        str, typer.Option("--since", help='With --bulk: only what changed since an instant, or "last".')
+    ] = "",
+    wait: Annotated[
+        float | None,
+        typer.Option("--wait", help="With --bulk: minutes to wait for the server; the next run goes on."),
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Land hospital data as it is, with hashes and an account of what is complete.
 
-    From a folder everything is landed; from a server the records of the protocol's candidates.
+    From a folder everything is landed; from a server the records of the protocol's candidates, or with --bulk
+    all patients. An export that was interrupted, however, is gone on with by the same command: nothing that
+    was verified is downloaded again. Exit 75: not ready yet, run it again.
     """
     now = datetime.now(UTC)
+    if bulk:
+        trial = pipeline.open_trial(protocol, site)
+        source = base_url or trial.site.base_url
+        wanted = fetch_view.Wanted(source, group, since, None if wait is None else wait * 60)
+        fetched = fetch_view.export(progress, trial, Workspace(workspace), wanted, now=now)
+        trail.fetched(Workspace(workspace), fetched.landing, source, now)
+        fetch_view.landed(console, fetched.landing, why_not_bulk=fetched.why_not_bulk, as_json=as_json)
+        return
     if folder is not None:
         landing = pipeline.land(folder, Workspace(workspace), now=now)
     else:
@@ -92,10 +117,7 @@ def fetch(
             )
     source = "folder" if folder is not None else base_url or trial.site.base_url
     trail.fetched(Workspace(workspace), landing, source, now)
-    console.print(f"{landing.lines} resources landed, {len(landing.issues)} issues")
-    partial = sorted({row.resource_type for row in landing.coverage if not row.complete})
-    if partial:
-        console.print("not complete, so silence is not absence: " + ", ".join(partial))
+    fetch_view.landed(console, landing, as_json=as_json)
 
 
 @app.command()

@@ -61,6 +61,8 @@ class BulkExport:
     async def run(self, target: Path, *, now: datetime, base: Landing | None = None) -> Landing:
         """Export, download and land at ``target``; ``base`` is what an increment is landed onto.
 
+        A full export replaces ``base`` and only notes the differences.
+
         Raises SourceRefused where there is no export to be had (missing, not allowed, failed, without
         patients), SourceUnavailable or ExportPending for what passes: the next run goes on. Others as the
         client raises them.

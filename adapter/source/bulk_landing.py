@@ -124,7 +124,10 @@ def land(
     base: Landing | None = None,
     limits: Limits | None = None,
 ) -> Landing:
-    """Land the downloaded files at ``target``, onto ``base`` if the request has ``since``."""
+    """Land the downloaded files at ``target``, onto ``base`` if the request has ``since``.
+
+    Either way what differs from ``base`` becomes part of the history.
+    """
     asked = {
         "kind": "bulk",
         "server": job.server,
@@ -136,7 +139,7 @@ def land(
     asked = {name: text for name, text in asked.items() if text}
     if base is not None and job.request.since:
         return _land_onto(base, folder.files, target, now=now, asked=asked, issues=issues, limits=limits)
-    return land_folder(folder.files, target, now=now, limits=limits, asked=asked, issues=issues)
+    return land_folder(folder.files, target, now=now, limits=limits, asked=asked, issues=issues, revises=base)
 
 
 def _land_onto(
@@ -152,7 +155,8 @@ def _land_onto(
     export = bulk_manifest.read(files)
     wrong = [*export.issues, *issues]
     deleted = _deletions(files, wrong, limits)
-    with LandingWriter(target) as writer:
+    with LandingWriter(target, base) as writer:
+        writer.why = dict.fromkeys(deleted, "deleted, says the export")
         newer, present, counts = _write_increment(writer, files, export, wrong, limits)
         if both := deleted & newer:
             wrong.append(

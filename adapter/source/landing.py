@@ -193,19 +193,20 @@ def land_folder(
     limits: Limits | None = None,
     asked: Mapping[str, str] | None = None,
     issues: Iterable[Issue] = (),
+    revises: Landing | None = None,
 ) -> Landing:
     """Land a folder of ``*.ndjson`` and ``*.ndjson.gz``, with its Bulk Data manifest if it has one.
 
     With ``copy=False`` files stay where they are and are referenced by absolute path; they are hashed either
-    way; ``issues`` are those known beforehand. Raises ConfigError if the folder holds no NDJSON,
-    SourceUntrustworthy over a limit.
+    way; ``issues`` are those known beforehand, ``revises`` is as for :class:`LandingWriter`. Raises
+    ConfigError if the folder holds no NDJSON, SourceUntrustworthy over a limit.
     """
     if not source.is_dir() or not (paths := files_in(source)):
         raise ConfigError(
             "no *.ndjson or *.ndjson.gz here", where=str(source), fix="name the folder of a bulk export"
         )
     export = bulk_manifest.read(source)
-    with LandingWriter(target) as writer:
+    with LandingWriter(target, revises) as writer:
         found: list[Issue] = [*export.issues, *issues]
         files = []
         for path in paths:
