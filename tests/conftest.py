@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.databases import database, postgres_database, postgres_url, where  # noqa: F401 - fixtures
 from tests.servers import hapi, medplum, sekmet
 from tests.servers.behaviour import HAPI, MEDPLUM, SEKMET, Behaviour
 from tests.servers.process import ServerUnavailable

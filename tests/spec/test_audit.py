@@ -1,4 +1,4 @@
-"""The audit as an auditor sees it: the database refuses to change rows, and where it was made to, it shows."""
+"""The audit as an auditor sees it: a database refuses to change rows; where it was made to, it shows."""
 
 from __future__ import annotations
 
