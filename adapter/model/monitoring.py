@@ -17,8 +17,19 @@ Response = Literal["complete", "partial", "none", "relapse", "unknown"]
 DueStatus = Literal["done", "upcoming", "due", "overdue"]
 
 
+class ResponseRead(msgspec.Struct, frozen=True):
+    """What the response would be if one line of the table were read in another way."""
+
+    name: str
+    reading: str
+    response: Response
+
+
 class VisitState(msgspec.Struct, frozen=True):
-    """The response at one planned visit, by the reading that its window holds nearest the target day."""
+    """The response at one planned visit, by the reading that its window holds nearest the target day.
+
+    ``alternatives`` are other readings of the table; one that differs is flagged READING_DIFFERS.
+    """
 
     visit: str
     name: str
@@ -28,6 +39,8 @@ class VisitState(msgspec.Struct, frozen=True):
     response: Response
     reason: str = ""
     evidence: tuple[Evidence, ...] = ()
+    alternatives: tuple[ResponseRead, ...] = ()
+    flags: tuple[str, ...] = ()
 
 
 class LadderStep(msgspec.Struct, frozen=True):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
+from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
 import msgspec
+
+from adapter.model.dates import add_days, add_months
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +46,27 @@ class Period(Node, frozen=True, kw_only=True):
     start: Moment | None = None
     end: Moment | None = None
     window: str = ""
+
+
+class Offset(Node, frozen=True, kw_only=True):
+    """A place in time counted from a day: calendar months first, then days; both may be negative."""
+
+    months: int = 0
+    days: int = 0
+
+    def after(self, day: date) -> date:
+        return add_days(add_months(day, self.months), self.days)
+
+    @property
+    def order(self) -> Fraction:
+        """Nominal days, to put offsets in order: a month is 30.4375 of them."""
+        return self.months * Fraction("30.4375") + self.days
+
+    def __str__(self) -> str:
+        if not self.months:
+            return str(self.days)
+        months = f"{self.months} months"
+        return f"{months} {'+' if self.days > 0 else '-'} {abs(self.days)} days" if self.days else months
 
 
 class Duration(Node, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ protocol may name is its :class:`Vocabulary`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from fractions import Fraction
 from typing import Literal
 
@@ -15,7 +16,7 @@ import msgspec
 
 from adapter.model.course import ResponseWord
 from adapter.model.decision import Kind, Verdict
-from adapter.model.nodes import Moment, Node, Period
+from adapter.model.nodes import Moment, Node, Offset, Period
 from adapter.model.rules import AnchorRule, Condition
 from adapter.model.selection import Selection, Silence
 
@@ -106,20 +107,37 @@ class Candidates(Node, frozen=True, kw_only=True):
     unless: Condition | None = None
 
 
-class Visit(Node, frozen=True, kw_only=True):
-    """A planned visit in days from day zero; ``first``..``last`` is its window, both included.
+class Planned(Node, frozen=True, kw_only=True):
+    """Something with a target day and a window ``first``..``last``, both included, counted from one day."""
+
+    id: str
+    day: Offset
+    first: Offset
+    last: Offset
+    source: str = ""
+
+    def days(self, start: date) -> tuple[date, date, date]:
+        """Target, first and last day."""
+        return self.day.after(start), self.first.after(start), self.last.after(start)
+
+
+class Visit(Planned, frozen=True, kw_only=True):
+    """A planned visit, counted from day zero.
 
     ``reading`` is the selection whose reading in the window is what the visit is for.
     """
 
-    id: str
     name: str
     name_zh: str = ""
-    day: int
-    first: int
-    last: int
-    source: str = ""
     reading: str = ""
+
+
+class OtherResponse(Node, frozen=True, kw_only=True):
+    """Another reading of the same line of the response table."""
+
+    name: str
+    reading: str
+    when: Condition
 
 
 class ResponseLine(Node, frozen=True, kw_only=True):
@@ -128,21 +146,18 @@ class ResponseLine(Node, frozen=True, kw_only=True):
     state: ResponseWord
     when: Condition
     because: str = ""
+    source: str = ""
+    alternatives: tuple[OtherResponse, ...] = ()
 
 
-class DueRule(Node, frozen=True, kw_only=True):
+class DueRule(Planned, frozen=True, kw_only=True):
     """Something the protocol wants between two days, once, if ``when`` holds.
 
     Days count from ``after``, or from day zero.
     """
 
-    id: str
     what: str
     what_zh: str = ""
-    day: int
-    first: int
-    last: int
-    source: str = ""
     after: Moment | None = None
     when: Condition | None = None
     done_when: Condition | None = None

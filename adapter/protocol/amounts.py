@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from adapter.model.nodes import Duration, Moment, Period
+from adapter.model.nodes import Duration, Moment, Offset, Period
 from adapter.model.protocol import Vocabulary
 from adapter.model.quantity import parse_number
 from adapter.model.selection import Amount, Selection
@@ -24,6 +24,10 @@ _MOMENT = re.compile(
     r"(?P<base>[A-Za-z_]\w*|\d{4}-\d{2}-\d{2})(?:\s*(?P<sign>[+-])\s+(?P<count>\d+)\s+(?P<unit>[a-z]+))?"
 )
 _DURATION = re.compile(r"(?P<count>\d+)\s+(?P<unit>[a-z]+)")
+_OFFSET = re.compile(
+    r"(?P<count>-?\d{1,5})(?:\s+(?P<unit>[a-z]+)(?:\s+(?P<sign>[+-])\s+(?P<more>\d{1,5})\s+(?P<fine>[a-z]+))?)?",
+    re.ASCII,
+)
 _RELATIVE = re.compile(
     r"(?P<number>[\d.]+)\s*(?P<sign>x|% of)\s+(?:reading:(?P<reading>\w+)|(?P<limit>[a-z_]+))"
 )
@@ -95,6 +99,28 @@ def read_duration(tree: Tree) -> Duration:
         raise tree.mistake(f"not a duration: {tree.text()!r}", "write it like '28 days' or '6 months'")
     unit, step = _unit(tree, found["unit"])
     return Duration(count=int(found["count"]) * step, unit=unit, where=tree.where)
+
+
+def read_offset(tree: Tree) -> Offset:
+    """``336`` (days), ``-14``, ``24 months`` or ``24 months - 28 days``."""
+    text = tree.text()
+    found = _OFFSET.fullmatch(text)
+    if found is None:
+        raise tree.mistake(
+            f"not a number of days or months: {text!r}",
+            "write it like 336, '24 months' or '24 months - 28 days'",
+        )
+    count = int(found["count"])
+    if found["unit"] is None:
+        return Offset(days=count, where=tree.where)
+    unit, step = _unit(tree, found["unit"])
+    first = {unit: count * step}
+    if found["more"]:
+        unit, step = _unit(tree, found["fine"])
+        if unit != "days" or "days" in first:
+            raise tree.mistake(f"one step in days too many: {text!r}", "months first, then days")
+        first[unit] = int(found["more"]) * step * (1 if found["sign"] == "+" else -1)
+    return Offset(months=first.get("months", 0), days=first.get("days", 0), where=tree.where)
 
 
 def read_hours(tree: Tree) -> Fraction:

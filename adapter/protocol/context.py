@@ -102,8 +102,9 @@ class Context:
         if self.visit is None:
             return None
         zero = self._anchor(self.protocol.plan.day_zero)
-        days = {"visit": self.visit.day, "visit_first": self.visit.first, "visit_last": self.visit.last}
-        return zero.shifted(days[name], "days") if zero else None
+        places = {"visit": self.visit.day, "visit_first": self.visit.first, "visit_last": self.visit.last}
+        place = places[name]
+        return zero.shifted(place.months, "months").shifted(place.days, "days") if zero else None
 
     def _anchor(self, name: str) -> Span | None:
         if name not in self._rules:

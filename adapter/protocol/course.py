@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import date
 
+import msgspec
+
 from adapter.model.course import (
     EARLIER,
     ArmIs,
@@ -20,13 +22,16 @@ from adapter.model.course import (
 from adapter.model.decision import Evidence, Overall
 from adapter.model.kleene import Truth
 from adapter.model.monitoring import LadderState
+from adapter.model.nodes import Moment
+from adapter.model.protocol import OtherResponse, ResponseLine
 from adapter.model.rules import Condition
 from adapter.protocol.context import Context
 from adapter.protocol.dose_tests import change_of_dose, dose_outcome
 from adapter.protocol.gaps import gap_outcome
-from adapter.protocol.outcome import Outcome, conjunction, disjunction, merge_evidence, overall_of
+from adapter.protocol.outcome import Outcome, conjunction, disjunction, merge_evidence, overall_of, unique
 
 Asked = Callable[[Condition, Context], Outcome]
+Lines = tuple[tuple[ResponseWord, str, Outcome], ...]
 
 
 def course_outcome(condition: CourseCondition, context: Context, ask: Asked) -> Outcome:
@@ -47,22 +52,46 @@ def course_outcome(condition: CourseCondition, context: Context, ask: Asked) -> 
             return _eligibility(condition, context)
 
 
-def state_outcomes(context: Context, ask: Asked) -> tuple[tuple[ResponseWord, str, Outcome], ...]:
+def state_outcomes(context: Context, ask: Asked) -> Lines:
     """For each line of the response table: its state, its reason, and whether it is the one that holds.
 
     A line holds if its condition is true and that of every line above is not; unknown lines above leave it
     open. Worked out once per visit: a line may ask about every earlier one.
     """
+    return _kept(context, ask)[""]
+
+
+def other_outcomes(context: Context, ask: Asked) -> dict[OtherResponse, Lines]:
+    """The same for each other reading of one of the lines."""
+    kept = _kept(context, ask)
+    others = (other for line in context.protocol.plan.responses for other in line.alternatives)
+    return {other: kept[other.name] for other in others}
+
+
+def _kept(context: Context, ask: Asked) -> dict[str, Lines]:
     if "responses" not in context.kept:
-        context.kept["responses"] = _state_outcomes(context, ask)
-    states: tuple[tuple[ResponseWord, str, Outcome], ...] = context.kept["responses"]
-    return states
+        lines = context.protocol.plan.responses
+        tables = {"": lines}
+        for place, line in enumerate(lines):
+            for other in line.alternatives:
+                read = msgspec.structs.replace(line, when=other.when)
+                tables[other.name] = (*lines[:place], read, *lines[place + 1 :])
+        context.kept["responses"] = {
+            name: _state_outcomes(table, context, ask) for name, table in tables.items()
+        }
+    kept: dict[str, Lines] = context.kept["responses"]
+    return kept
 
 
-def _state_outcomes(context: Context, ask: Asked) -> tuple[tuple[ResponseWord, str, Outcome], ...]:
+def held(lines: Lines) -> ResponseWord:
+    """The response that a table comes to."""
+    return next((state for state, _, outcome in lines if outcome.truth is Truth.TRUE), "unknown")
+
+
+def _state_outcomes(table: tuple[ResponseLine, ...], context: Context, ask: Asked) -> Lines:
     found: list[tuple[ResponseWord, str, Outcome]] = []
     above: list[Outcome] = []
-    for line in context.protocol.plan.responses:
+    for line in table:
         asked = ask(line.when, context)
         found.append((line.state, line.because, conjunction((*(one.negated() for one in above), asked))))
         above.append(asked)
@@ -79,20 +108,47 @@ def _response(test: ResponseIs, context: Context, ask: Asked) -> Outcome:
 def _response_at(test: ResponseIs, context: Context, ask: Asked) -> Outcome:
     if context.visit is None:
         return Outcome(Truth.UNKNOWN, needs=("the visit that is meant",))
-    lines = state_outcomes(context, ask)
+    found = _in_table(test, state_outcomes(context, ask), context)
+    if found.truth is Truth.UNKNOWN:
+        return found
+    differing = tuple(
+        other.name
+        for other, lines in other_outcomes(context, ask).items()
+        if _in_table(test, lines, context).truth is ~found.truth
+    )
+    flags = unique((*found.flags, *(("READING_DIFFERS",) if differing else ()), *differing))
+    return msgspec.structs.replace(found, flags=flags)
+
+
+def _in_table(test: ResponseIs, lines: Lines, context: Context) -> Outcome:
     wanted = [outcome for state, _, outcome in lines if state in test.states]
     if "unknown" in test.states:
         known = any(outcome.truth is Truth.TRUE for _, _, outcome in lines)
         open_ = tuple(outcome for _, _, outcome in lines if outcome.truth is Truth.UNKNOWN)
         silent = disjunction(open_) if open_ else Outcome(Truth.UNKNOWN)
         wanted.append(Outcome(Truth.of(not known), silent.evidence, silent.flags))
-    return disjunction(wanted) if wanted else Outcome(Truth.FALSE)
+    found = disjunction(wanted) if wanted else Outcome(Truth.FALSE)
+    if found.truth is Truth.FALSE and "unknown" not in test.states and _unseen(lines, context):
+        still_open = [outcome for _, _, outcome in lines if outcome.truth is Truth.UNKNOWN]
+        return disjunction((found, *still_open)) if still_open else Outcome(Truth.UNKNOWN)
+    return found
+
+
+def _unseen(lines: Lines, context: Context) -> bool:
+    """Nobody looked: no line is known to hold, and nothing of the visit's window was used to say so."""
+    if any(outcome.truth is Truth.TRUE for _, _, outcome in lines):
+        return False
+    first, last = (context.resolve(Moment(anchor=name)) for name in ("visit_first", "visit_last"))
+    if first is None or last is None:
+        return True
+    days = (item.when[:10] for _, _, outcome in lines for item in outcome.evidence if item.role == "used")
+    return not any(str(first.first) <= day <= str(last.last) for day in days if len(day) == len("2019-06-03"))
 
 
 def _earlier(context: Context) -> Iterator[Context]:
     """Visits planned before the one in hand; without one in hand, all."""
     for visit in context.protocol.visits:
-        if context.visit is None or visit.day < context.visit.day:
+        if context.visit is None or visit.day.order < context.visit.day.order:
             yield context.at(visit.id)
 
 

@@ -65,7 +65,8 @@ def judge(row: Finding, test: ReadingTest, context: Context) -> Judged:
 def worded(left: str, relation: str, right: str, truth: Truth) -> str:
     """``9 g/d > 8 g/d``, ``26 g/L not < 25 g/L``, ``>5 g/d > 8 g/d undecided``."""
     word = f"not {relation}" if truth is Truth.FALSE else relation
-    return f"{left} {word} {right}{' undecided' if truth is Truth.UNKNOWN else ''}"
+    said = f"{left} {word} {right}".rstrip()
+    return f"{said} undecided" if truth is Truth.UNKNOWN else said
 
 
 def _answered(given: str, wanted: tuple[str, ...]) -> str:

@@ -90,7 +90,7 @@ def _read_protocol(tree: Tree, scope: Scope) -> Protocol:
         criteria=criteria,
         counts=_read_ids(fields, "eligibility", "counts", scope) or tuple(top.id for top in criteria),
         reported=_read_ids(fields, "reporting", "criteria", scope) or tuple(top.id for top in criteria),
-        visits=tuple(read_visits(fields.get("visits"), scope)),
+        visits=read_visits(fields.get("visits"), scope),
         plan=read_plan(fields["monitoring"], scope) if "monitoring" in fields else Plan(),
         where=tree.where,
     )

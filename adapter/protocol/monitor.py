@@ -11,18 +11,26 @@ from datetime import date, tzinfo
 
 import msgspec
 
-from adapter.model.dates import PartialDate, add_days
+from adapter.model.dates import PartialDate
 from adapter.model.decision import CriterionResult
 from adapter.model.facts import Facts
 from adapter.model.kleene import Truth
 from adapter.model.ladder import Ladder
-from adapter.model.monitoring import Due, DueStatus, LadderState, Monitoring, VisitState
+from adapter.model.monitoring import (
+    Due,
+    DueStatus,
+    LadderState,
+    Monitoring,
+    Response,
+    ResponseRead,
+    VisitState,
+)
 from adapter.model.nodes import Moment
 from adapter.model.protocol import Criterion, DueRule, Protocol, Visit
 from adapter.protocol.anchors import find_day
 from adapter.protocol.conditions import outcome_of
 from adapter.protocol.context import Context
-from adapter.protocol.course import assigned_arms, state_outcomes
+from adapter.protocol.course import assigned_arms, held, other_outcomes, state_outcomes
 from adapter.protocol.evaluate import decide, fingerprint, said
 from adapter.protocol.ladder import climb
 from adapter.protocol.outcome import merge_evidence
@@ -123,20 +131,34 @@ def _results(criteria: tuple[Criterion, ...], context: Context) -> tuple[Criteri
 
 def visit_state(visit: Visit, zero: date, context: Context) -> VisitState:
     """The first line of the response table that holds at the visit; without one the response is unknown."""
-    lines = state_outcomes(context.at(visit.id), outcome_of)
-    held = next(((state, why, outcome) for state, why, outcome in lines if outcome.truth is Truth.TRUE), None)
+    here = context.at(visit.id)
+    lines = state_outcomes(here, outcome_of)
+    holds = next(
+        ((state, why, outcome) for state, why, outcome in lines if outcome.truth is Truth.TRUE), None
+    )
     open_ = [outcome for _, _, outcome in lines if outcome.truth is Truth.UNKNOWN]
     needs = tuple(dict.fromkeys(need for outcome in open_ for need in outcome.needs))
-    evidence = held[2].evidence if held else merge_evidence(outcome.evidence for outcome in open_)
+    evidence = holds[2].evidence if holds else merge_evidence(outcome.evidence for outcome in open_)
+    response: Response = holds[0] if holds else "unknown"
+    others = tuple(
+        ResponseRead(other.name, other.reading, held(table))
+        for other, table in other_outcomes(here, outcome_of).items()
+    )
+    differs = any(
+        "unknown" not in (other.response, response) and other.response != response for other in others
+    )
+    target, first, last = visit.days(zero)
     return VisitState(
         visit=visit.id,
         name=visit.name,
-        target=add_days(zero, visit.day),
-        first=add_days(zero, visit.first),
-        last=add_days(zero, visit.last),
-        response=held[0] if held else "unknown",
-        reason=held[1] if held else "not known: " + "; ".join(needs),
+        target=target,
+        first=first,
+        last=last,
+        response=response,
+        reason=holds[1] if holds else "not known: " + "; ".join(needs),
         evidence=evidence,
+        alternatives=others,
+        flags=("READING_DIFFERS",) if differs else (),
     )
 
 
@@ -172,7 +194,7 @@ def _due(zero: date, context: Context, ladders: tuple[LadderState, ...]) -> Iter
 def _planned(zero: date, context: Context, ladders: tuple[LadderState, ...]) -> Iterator[Due]:
     as_of = context.as_of.last
     for visit in context.protocol.visits:
-        days = [add_days(zero, count) for count in (visit.day, visit.first, visit.last)]
+        days = visit.days(zero)
         status = _status(_visited(visit, context), days[1], days[2], as_of)
         yield Due(visit.id, visit.name, days[0], days[1], days[2], status, visit.source)
     for rule in context.protocol.plan.due:
@@ -182,7 +204,7 @@ def _planned(zero: date, context: Context, ladders: tuple[LadderState, ...]) -> 
         start = zero if rule.after is None else counted.day if counted is not None else None
         if start is None:
             continue
-        days = [add_days(start, count) for count in (rule.day, rule.first, rule.last)]
+        days = rule.days(start)
         status = _status(_done(rule, context), days[1], days[2], as_of)
         yield Due(rule.id, rule.what, days[0], days[1], days[2], status, rule.source)
     for ladder in ladders:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from adapter.model.nodes import descend
-from adapter.model.protocol import Criterion, DueRule, Protocol, Visit
+from adapter.model.protocol import Criterion, DueRule, Planned, Protocol, Visit
 from adapter.model.rules import Attested, AttestedDay
 from adapter.model.selection import Bounds, Codes, DayTest, ReadingTest
 from adapter.protocol.render.moments import say_moment
@@ -129,27 +129,38 @@ def _visit(visit: Visit) -> Resource:
         "id": _anchor(visit.id),
         **_said("title", visit.name, visit.name_zh),
         **({"description": visit.source} if visit.source else {}),
-        "timingRange": _window(visit.first, visit.last),
+        **_timing(visit),
     }
 
 
 def _due(rule: DueRule, voice: Voice) -> Resource:
     said = [f"counted from {say_moment(rule.after, voice)}"] if rule.after is not None else []
+    timing = _timing(rule)
+    said += [text] if (text := timing.pop("textEquivalent", "")) else []
     said += [f"if {say_condition(rule.when, voice)}"] if rule.when is not None else []
     return {
         "id": _anchor(rule.id),
         **_said("title", rule.what, rule.what_zh),
         **({"description": rule.source} if rule.source else {}),
         **({"textEquivalent": "; ".join(said)} if said else {}),
-        "timingRange": _window(rule.first, rule.last),
+        **timing,
     }
 
 
-def _window(first: int, last: int) -> Resource:
-    def days(count: int) -> Resource:
-        return {"value": count, "unit": "days", "system": "http://unitsofmeasure.org", "code": "d"}
-
-    return {"low": days(first), "high": days(last)}
+def _timing(planned: Planned) -> Resource:
+    """The window in days or in months; one of months and days has no Quantity and stays words."""
+    ends = (planned.first, planned.last)
+    for unit, code, counts in (
+        ("days", "d", [end.days for end in ends if not end.months]),
+        ("months", "mo", [end.months for end in ends if not end.days]),
+    ):
+        if len(counts) == len(ends):
+            low, high = (
+                {"value": count, "unit": unit, "system": "http://unitsofmeasure.org", "code": code}
+                for count in counts
+            )
+            return {"timingRange": {"low": low, "high": high}}
+    return {"textEquivalent": f"from {planned.first} to {planned.last} after the day of entry"}
 
 
 def _questionnaire(protocol: Protocol, questions: Mapping[str, str]) -> Resource:

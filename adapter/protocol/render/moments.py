@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adapter.model.nodes import Duration, Moment, Period
+from adapter.model.nodes import Duration, Moment, Offset, Period
 from adapter.protocol.render.voice import Voice
 
 
@@ -14,6 +14,23 @@ def say_moment(moment: Moment, voice: Voice) -> str:
     key = "Moment.after" if moment.shift > 0 else "Moment.before"
     count, unit = voice.time(abs(moment.shift), moment.unit)
     return voice.phrase(key, base=base, count=count, unit=unit)
+
+
+def say_offset(offset: Offset, voice: Voice) -> str:
+    """``336``, or ``24 months - 28 days`` as "28 days before 24 months"."""
+    if not offset.months:
+        return str(offset.days)
+    said = say_duration(Duration(count=offset.months, unit="months"), voice)
+    if not offset.days:
+        return said
+    sign = "+" if offset.days > 0 else "-"
+    return voice.phrase("Offset.both", months=said, sign=sign, days=say_days(abs(offset.days), voice))
+
+
+def say_window(first: Offset, last: Offset, voice: Voice) -> str:
+    plain = not first.months and not last.months and first.days >= 0
+    link = "-" if plain else voice.phrase("Offset.to")
+    return f"{say_offset(first, voice)}{link}{say_offset(last, voice)}"
 
 
 def say_duration(duration: Duration, voice: Voice) -> str:

@@ -11,7 +11,7 @@ from adapter.model.rules import Attested, AttestedDay, Condition, Not
 from adapter.model.selection import ExposureTest, Selection
 from adapter.protocol.case_file import Case, Expectation
 from adapter.protocol.render.anchors import say_anchor
-from adapter.protocol.render.moments import say_moment, say_period
+from adapter.protocol.render.moments import say_moment, say_offset, say_period, say_window
 from adapter.protocol.render.readings import define_selection
 from adapter.protocol.render.sentence import outline, say_condition
 from adapter.protocol.render.voice import Voice
@@ -201,8 +201,8 @@ def _visits(protocol: Protocol, voice: Voice) -> Iterator[str]:
             (
                 visit.id,
                 (visit.name_zh if voice.language == "zh" else "") or visit.name,
-                str(visit.day),
-                f"{visit.first}-{visit.last}",
+                say_offset(visit.day, voice),
+                say_window(visit.first, visit.last, voice),
                 f"`{visit.reading}`" if visit.reading else "",
                 visit.source,
             )
@@ -220,7 +220,11 @@ def _response(line: ResponseLine, number: int, voice: Voice) -> str:
     because = voice.bracketed((voice.phrase("line.because", because=line.because),)) if line.because else ""
     state = f"**{voice.phrase(f'response.{line.state}')}**"
     head = voice.phrase("line.when", verdict=state)
-    return f"{number}. {head}{because}\n{_condition(line.when, voice, 1)}"
+    source = f" ({line.source})" if line.source else ""
+    said = f"{number}. {head}{because}{source}\n{_condition(line.when, voice, 1)}"
+    for other in line.alternatives:
+        said += f"\n   - `{other.name}`: {other.reading}\n{_condition(other.when, voice, 2)}"
+    return said
 
 
 def _due(protocol: Protocol, voice: Voice) -> Iterator[str]:
@@ -230,7 +234,7 @@ def _due(protocol: Protocol, voice: Voice) -> Iterator[str]:
         when = say_condition(rule.when, voice) if rule.when is not None else ""
         done = say_condition(rule.done_when, voice) if rule.done_when is not None else ""
         origin = say_moment(rule.after, voice) if rule.after is not None else ""
-        days = (str(rule.day), f"{rule.first}-{rule.last}", origin)
+        days = (say_offset(rule.day, voice), say_window(rule.first, rule.last, voice), origin)
         rows.append(_cells((rule.id, what, *days, when, done, rule.source)))
     heads = ("name", "what", "day", "window", "counted_from", "when", "done_when", "source")
     yield from _section("due", heads, rows, voice)

@@ -56,6 +56,8 @@ TRUE: Schema = {"const": True}
 TEXT: Schema = {"anyOf": [ANY_TEXT, ref("text")]}
 NAME = text(r"[A-Za-z_]\w*")
 MOMENT = text(rf"([A-Za-z_]\w*|\d{{4}}-\d{{2}}-\d{{2}})(\s*[+-]\s+\d+\s+({_UNITS}))?")
+_STEP = r"(\d+\s+(months?|years?)(\s+[+-]\s+\d+\s+(days?|weeks?))?|\d+\s+(days?|weeks?))"
+OFFSET: Schema = {"type": ["integer", "string"], "pattern": rf"^-?(\d+|{_STEP})$"}
 DURATION = text(rf"\d+\s+({_UNITS})")
 DAYS = text(r"\d+\s+(days?|weeks?)")
 HOURS = text(r"\d+\s+(hours?|days?)")
@@ -132,7 +134,7 @@ WORDS: Mapping[str, Schema] = {
     "of_at_least": WHOLE,
     "last": WHOLE,
     "beside": some(ref("beside")),
-    "day": WHOLE,
+    "day": OFFSET,
     "not_during": some(ref("not_during")),
     "timed": ref("timed"),
     "reading": NAME,
@@ -189,14 +191,16 @@ IN_PLACE: Mapping[tuple[str, str], Schema] = {
     ("criterion", "kind"): one_of("criterion kind"),
     ("monitored", "criteria"): listed(ref("monitored")),
     ("visits", "name"): TEXT,
-    **{("visits", word): WHOLE for word in ("from", "to")},
+    **{("visits", word): OFFSET for word in ("from", "to")},
     ("monitoring", "day_zero"): NAME,
     **{("monitoring", block): listed(ref("monitored")) for block in words.BLOCKS},
     ("monitoring", "response"): listed(ref("response")),
     ("monitoring", "due"): listed(ref("due")),
     **{("response", state): CONDITION for state in words.RESPONSES},
     ("due", "what"): TEXT,
-    **{("due", word): WHOLE for word in ("from", "to")},
+    **{("due", word): OFFSET for word in ("from", "to")},
+    ("response", "alternatives"): listed(ref("response alternative")),
+    ("response alternative", "reading"): ANY_TEXT,
     ("timed", "after"): DRUGS,
     ("timed", "between"): HOUR_ENDS,
     ("timed", "approximately"): HOUR_ENDS,
@@ -269,6 +273,7 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
     "hold": ("ladder", "state"),
     "flag": ("name", "when"),
     "alternative": ("name", "reading"),
+    "response alternative": ("name", "reading", "met_when"),
     "change": ("from", "to"),
     "some": ("at_least", "of"),
     "beside": ("finding",),

@@ -44,6 +44,8 @@ PHRASES: Mapping[str, str] = MappingProxyType(
         "day": "day",
         "month": "month",
         "Duration": "{count} {unit}",
+        "Offset.both": "{months} {sign} {days}",
+        "Offset.to": " to ",
         "Period.both": " from {start} to {end}",
         "Period.start": " from {start} on",
         "Period.end": " up to {end}",

@@ -43,6 +43,8 @@ PHRASES: Mapping[str, str] = MappingProxyType(
         "day": "天",
         "month": "个月",
         "Duration": "{count}{unit}",
+        "Offset.both": "{months} {sign} {days}",
+        "Offset.to": "至",
         "Period.both": "（{start}至{end}）",
         "Period.start": "（自{start}起）",
         "Period.end": "（至{end}止）",
