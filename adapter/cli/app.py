@@ -14,7 +14,17 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 
 from adapter import assurance, monitoring, pipeline
-from adapter.cli import audit, explain_text, explain_view, fetch_view, keys, monitor_view, render_view, show, trail
+from adapter.cli import (
+    audit,
+    explain_text,
+    explain_view,
+    fetch_view,
+    keys,
+    monitor_view,
+    render_view,
+    show,
+    trail,
+)
 from adapter.cli.render_view import Form
 from adapter.errors import ConfigError
 from adapter.model import wire

@@ -25,6 +25,7 @@ import stamina
 
 from adapter.errors import ConfigError, SourceRefused, SourceUnavailable, SourceUntrustworthy
 from adapter.origins import Origins
+from adapter.source.scopes import Scopes
 from adapter.source.token import TokenSource
 
 # httpx logs every URL at INFO and httpcore every answer's headers at DEBUG; both hold patient ids.
@@ -136,6 +137,15 @@ class FhirClient:
     def is_ours(self, url: httpx.URL) -> bool:
         """Whether a URL leads to the configured server: same scheme, host and port."""
         return self.origins.is_base(url)
+
+    def withheld(self, resource_type: str) -> str:
+        """Why nothing that is said of a type proves absence: the token's scopes leave (some of) it out. "" if
+        they do not, or if nobody said what they are."""
+        scopes = getattr(self._token, "scopes", None)
+        if not isinstance(scopes, Scopes) or scopes.reads(resource_type):
+            return ""
+        part = "a part of " if scopes.in_part(resource_type) else "no "
+        return f"the token's scopes grant {part}{resource_type}"
 
     async def get(self, url: httpx.URL, wanted: type[T], *, where: str) -> T:
         """GET one JSON answer and decode it.

@@ -239,7 +239,9 @@ class Crawler:
         self.resources += 1
 
     def _cover(self, kind: str, patient: str, reason: str, how: str) -> None:
-        """One coverage row; what is complete is so up to the day it was asked for."""
+        """One coverage row; what is complete is so up to the day it was asked for. A server may answer for a
+        type that the token does not cover as if there were nothing of it."""
+        reason = reason or self._client.withheld(kind)
         self.coverage.append(
             Coverage(kind, not reason, patient, end=None if reason else self._asked_on, reason=reason or how)
         )
@@ -252,8 +254,10 @@ class Crawler:
             self._issue(code, kind, f"{kind} by {name}", reason_of(refusal))
             self.unanswered.add(f"{kind} by {name}")
             return []
-        self._answered = True
-        self.unanswered |= {f"{kind} by {name}"} if found.reason else set()
+        if withheld := self._client.withheld(kind):
+            self._issue("CANDIDATE_SEARCH_LIMITED", kind, f"{kind} by {name}", withheld)
+        self._answered = self._answered or not withheld
+        self.unanswered |= {f"{kind} by {name}"} if found.reason or withheld else set()
         return found.entries
 
     async def _enrolled(self, studies: frozenset[str]) -> set[str]:

@@ -20,8 +20,10 @@ from fastapi import Response
 
 from adapter.config import Site, Smart
 from adapter.errors import AdapterError, ConfigError, SourceUnavailable, SourceUntrustworthy
+from adapter.model.candidates import CandidateQuery
 from adapter.source.authorisation import Waiting
 from adapter.source.client import FhirClient, Patience
+from adapter.source.crawl import crawl
 from adapter.source.keys import SigningKey, new_key, public_set
 from adapter.source.scopes import Scopes
 from adapter.source.search import search
@@ -399,3 +401,34 @@ async def test_time_is_that_of_the_caller() -> None:
     with serving(Guarded(public_set([ES]), ahead=ahead)) as hospital:
         await SmartToken(smart(), hospital.base_url, [ES], waiting=QUICK, clock=told)()
         assert hospital.statements[0][1]["iat"] == int(told().timestamp())
+
+
+@pytest.mark.parametrize(
+    ("grants", "complete", "reason"),
+    [
+        ("system/*.rs", True, "searched"),
+        ("system/Patient.rs system/Condition.rs system/Observation.rs", True, "searched"),
+        ("system/Patient.rs system/Condition.rs", False, "the token's scopes grant no Observation"),
+        (
+            "system/Patient.rs system/Condition.rs system/Observation.rs?category=vital-signs",
+            False,
+            "the token's scopes grant a part of Observation",
+        ),
+    ],
+)
+async def test_an_empty_answer_beyond_the_scopes_is_no_absence(
+    grants: str, complete: bool, reason: str
+) -> None:
+    """The server answers every search, also of types that the token does not cover: with nothing."""
+    hospital = Guarded(
+        public_set([ES]),
+        grants=grants,
+        metadata={"resourceType": "CapabilityStatement"},
+        resources={"Patient": [{"resourceType": "Patient", "id": "p1"}]},
+        ignores=set(),
+    )
+    with serving(hospital):
+        async with FhirClient(hospital.base_url, source(hospital)) as client:
+            report = await crawl(client, CandidateQuery(), lambda kind, raw: None, patients=["p1"])
+    row = next(row for row in report.coverage if row.resource_type == "Observation")
+    assert (row.complete, row.reason) == (complete, reason)
