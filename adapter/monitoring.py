@@ -86,19 +86,28 @@ async def write_back(
     dry_run: bool = False,
     progress: Count = lambda done, of: None,
     transport: httpx.AsyncBaseTransport | None = None,
+    own: httpx.AsyncBaseTransport | None = None,
 ) -> WriteReport:
     """The decisions of the screening and, if there is a monitoring, Flags about the people on the study.
 
     One report of both; nobody is in both, because the screening leaves out who is on the study.
     """
     told = await pipeline.write_back(
-        trial, workspace, base_url, now=now, dry_run=dry_run, progress=progress, transport=transport
+        trial, workspace, base_url, now=now, dry_run=dry_run, progress=progress, transport=transport, own=own
     )
     followed = read_monitoring(workspace)
     if followed is None or not followed.rows:
         return told
     flagged = await _write_flags(
-        trial, workspace, followed, base_url, now=now, dry_run=dry_run, progress=progress, transport=transport
+        trial,
+        workspace,
+        followed,
+        base_url,
+        now=now,
+        dry_run=dry_run,
+        progress=progress,
+        transport=transport,
+        own=own,
     )
     return send.joined(told, flagged)
 
@@ -113,6 +122,7 @@ async def _write_flags(
     dry_run: bool,
     progress: Count,
     transport: httpx.AsyncBaseTransport | None,
+    own: httpx.AsyncBaseTransport | None,
 ) -> WriteReport:
     screening = pipeline.read_screening(workspace)
     token = token_source(trial, base_url) if transport is None else None
@@ -130,6 +140,7 @@ async def _write_flags(
             progress=progress,
             aliases={old: one.id for one in screening.facts.subjects for old in one.merged},
             transport=transport or network(trial, base_url),
+            ladder=pipeline.ladder_of(trial, workspace, own),
         )
 
 

@@ -37,7 +37,7 @@ from adapter.trial import (
 )
 from adapter.writeback import send
 from adapter.writeback.research_study import StudyArm, StudyReference
-from adapter.writeback.send import WriteReport
+from adapter.writeback.send import Ladder, WriteReport
 
 __all__ = [
     "Screening",
@@ -90,8 +90,11 @@ async def write_back(
     dry_run: bool = False,
     progress: Count = lambda done, of: None,
     transport: httpx.AsyncBaseTransport | None = None,
+    own: httpx.AsyncBaseTransport | None = None,
 ) -> WriteReport:
-    """Tell the hospital what was decided about its candidates; people on the study are not touched."""
+    """Tell the hospital what was decided about its candidates; people on the study are not touched.
+
+    ``own`` leads into our own FHIR endpoint, for a site whose ``rungs`` name it."""
     screening = read_screening(workspace)
     entered = enrolment_days(screening.facts, trial.protocol.id, screening.as_of)
     token = token_source(trial, base_url) if transport is None else None
@@ -111,7 +114,13 @@ async def write_back(
             progress=progress,
             aliases={old: one.id for one in screening.facts.subjects for old in one.merged},
             transport=transport or network(trial, base_url),
+            ladder=ladder_of(trial, workspace, own),
         )
+
+
+def ladder_of(trial: Trial, workspace: Workspace, own: httpx.AsyncBaseTransport | None = None) -> Ladder:
+    """How this site may be told."""
+    return Ladder(trial.site.rungs, trial.site.approval, own, workspace.writeback)
 
 
 def export_sdtm(trial: Trial, workspace: Workspace, *, key: bytes) -> ExportReport:

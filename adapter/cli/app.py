@@ -21,6 +21,7 @@ from adapter.cli import (
     fetch_view,
     keys,
     monitor_view,
+    outbox,
     render_view,
     show,
     trail,
@@ -41,6 +42,7 @@ app = typer.Typer(
 )
 app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")
+app.add_typer(outbox.app, name="outbox")
 console = Console()
 progress = Console(stderr=True)
 
@@ -258,9 +260,11 @@ def writeback(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, write nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write ResearchSubject, Flag and Provenance. A status set by a person is never overwritten.
+    """Tell the hospital, on the best rung its server takes. A status set by a person is never overwritten.
 
-    After adapter monitor also Flags about people on the study, whose status stays a person's.
+    ResearchSubject, Flag and Provenance, else a note, else a file under WORKSPACE/writeback. After adapter
+    monitor also alerts about people on the study, whose status stays a person's. Where the site wants
+    approval, only what adapter outbox approve allowed is sent. See docs/write-back.md.
     """
     trial = pipeline.open_trial(protocol, site)
     with _bar("writing") as told:
@@ -272,6 +276,7 @@ def writeback(
                 now=datetime.now(UTC),
                 dry_run=dry_run,
                 progress=told,
+                own=outbox.own_endpoint(trial, Workspace(workspace)),
             )
         )
     if as_json:

@@ -138,6 +138,15 @@ def written(console: Console, report: WriteReport) -> None:
         console.print(f"  ... and {len(report.rows) - _ROWS} more (adapter writeback --json shows all)")
     counts = ", ".join(f"{name} {count}" for name, count in sorted(report.outcomes.items()) if count)
     console.print(f"{counts or 'nothing to say'}; {report.resources_written} resources written")
+    if set(report.rungs) - {"ResearchSubject"}:
+        told = ", ".join(f"{rung} {count}" for rung, count in report.rungs.items())
+        console.print(f"rungs: {told}", highlight=False)
+    for path in report.files:
+        console.print(f"written to {path}", highlight=False, soft_wrap=True)
+    if report.outcomes.get("awaiting_approval"):
+        console.print("a person has to allow some of it: adapter outbox list --state planned")
+    if report.duplicates:
+        console.print("there more than once: " + ", ".join(report.duplicates), highlight=False)
 
 
 def exported(console: Console, report: ExportReport) -> None:

@@ -146,9 +146,10 @@ class Outbox:
             found = connection.execute(query).mappings()
             return tuple(msgspec.convert({str(k): v for k, v in row.items()}, Approval) for row in found)
 
-    def plan(self, drafts: Iterable[Draft], now: datetime) -> dict[str, OutboxRow]:
+    def plan(self, drafts: Iterable[Draft], now: datetime, *, approval: bool = False) -> dict[str, OutboxRow]:
         """A row for every draft, by subject: the open one with this very content, or a new one; open rows
-        with other content are superseded."""
+        with other content are superseded. With ``approval`` a row that was sent without leave does not
+        count: a person has to see it first."""
         found: dict[str, OutboxRow] = {}
         with self._engine.begin() as connection:
             only_writer(connection, "outbox")
@@ -156,6 +157,11 @@ class Outbox:
             for draft in drafts:
                 open_rows = self._open(connection, draft.study, draft.purpose, draft.subject, draft.rung)
                 same = [row for row in open_rows if row.content_sha256 == draft.content_sha256]
+                same = [
+                    row
+                    for row in same
+                    if not approval or row.approval or may("person", row.state, "approved")
+                ]
                 for row in open_rows:
                     if row not in same[-1:]:
                         moved += self._aside(connection, row, now)

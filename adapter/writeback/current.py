@@ -29,7 +29,7 @@ async def read_current(
     """``aliases`` maps a merged Patient.id to the surviving one. Raises WriteRefused if the server has two
     studies with the trial's number, and what :class:`Server` raises."""
     wanted = sorted(subjects)
-    own_study = await _study(server, study)
+    own_study = await find_study(server, study)
     has_device = await server.read(f"Device/{client_id('device', SOFTWARE, __version__)}") is not None
     people = await subjects_of(server, own_study, aliases)
     flag_ids = [client_id(f"flag-{kind}", study.id, one) for one in wanted for kind in KINDS]
@@ -53,7 +53,7 @@ async def read_monitoring_state(
 ) -> CurrentState:
     """As :func:`read_current`, with every Flag about these people instead of those of screening."""
     wanted = sorted(subjects)
-    own_study = await _study(server, study)
+    own_study = await find_study(server, study)
     has_device = await server.read(f"Device/{client_id('device', SOFTWARE, __version__)}") is not None
     people = await subjects_of(server, own_study, aliases)
     flags: dict[str, Json] = {}
@@ -85,7 +85,7 @@ async def subjects_of(server: Server, study: str, aliases: Mapping[str, str]) ->
     return people
 
 
-async def _study(server: Server, study: StudyReference) -> str:
+async def find_study(server: Server, study: StudyReference) -> str:
     found = [
         resource
         for resource in await server.search("ResearchStudy", identifier=study.id)

@@ -1,25 +1,76 @@
-"""The last rung, for servers that take nothing: the same transaction as a file for the CTMS or a person.
+"""The last rung, for servers that take nothing: the same resources as a file for the CTMS or a person.
 
-The file is not blind: every create says ``If-None-Match: *`` and every update ``If-Match``, so a server that
-loads it later refuses what a person has changed meanwhile (HAPI ignores the former). The rungs between
-(List, Task, Basic, Communication, DocumentReference) come with the ladder.
+What is new is a transaction that a server can load: every create says ``If-None-Match: *``, so a server that
+loads it later refuses what a person has written meanwhile (HAPI ignores that). What changes something told
+by an earlier file is a collection, to be read and not loaded: nobody here knows what became of the first.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from adapter.model.decision import Decision
 from adapter.store.ledger import Memory
-from adapter.writeback.plan import CurrentState, plan_writeback, transaction
+from adapter.store.outbox import OutboxRow
+from adapter.writeback.carry import At
+from adapter.writeback.drafts import changes_in
+from adapter.writeback.identity import patient_of
+from adapter.writeback.plan import Change, CurrentState, plan_writeback, transaction
 from adapter.writeback.research_study import StudyReference
-from adapter.writeback.resources import encode
+from adapter.writeback.resources import Json, encode
+from adapter.writeback.server import Stored
 
 RUNG = "file"
+FILED = "filed"  # the version of what lies in a file
+
+
+class FileCarrier:
+    """Writes into a folder; ``files`` are those it left, in order."""
+
+    encloses_shared = True
+    subjects_at_once = 1_000_000
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.files: list[Path] = []
+
+    async def __call__(self, changes: Sequence[Change], at: At) -> list[Stored]:
+        new = [change for change in changes if not change.based_on]
+        news = [change for change in changes if change.based_on]
+        about = {reference for change in news for reference in (change.reference,)}
+        told = [c for c in new if c.reference.startswith("Provenance/") and about & _targets(c)]
+        loadable = [change for change in new if change not in told]
+        if loadable:
+            self.files.append(_keep(self._folder, "bundle", loadable, transaction(loadable)))
+        if news or told:
+            self.files.append(_keep(self._folder, "changes", [*news, *told], _collection([*news, *told])))
+        return [Stored(201, FILED) for _ in changes]
+
+    async def holds(self, reference: str) -> bool:
+        return False
+
+    async def check(self, study: str, written: Collection[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        return (), ()
+
+
+def state_of_files(rows: Iterable[OutboxRow], base_url: str) -> CurrentState:
+    """What the files written so far say, the latest of each resource."""
+    latest: dict[str, Json] = {}
+    for row in rows:
+        for change in changes_in(row):
+            meta = {**change.resource.get("meta", {}), "versionId": FILED}
+            latest[change.reference] = {**change.resource, "meta": meta}
+    subjects: dict[str, tuple[Json, ...]] = {}
+    for reference, resource in latest.items():
+        if reference.startswith("ResearchSubject/"):
+            patient = patient_of(resource["individual"]["reference"], base_url)
+            subjects[patient] = (*subjects.get(patient, ()), resource)
+    flags = {reference: one for reference, one in latest.items() if reference.startswith("Flag/")}
+    return CurrentState(subjects=subjects, flags=flags)
 
 
 def write_bundle_file(
@@ -41,11 +92,27 @@ def write_bundle_file(
     if not subjects:
         return None
     changes = [*plan.shared, *(change for one in subjects for change in one.changes)]
+    return _keep(folder, "bundle", changes, transaction(changes))
+
+
+def _keep(folder: Path, kind: str, changes: Sequence[Change], bundle: Json) -> Path:
     key = "\n".join(f"{c.reference} {c.based_on} {c.fingerprint}" for c in changes)
-    path = folder / f"bundle-{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
+    path = folder / f"{kind}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        partial.write_bytes(encode(transaction(changes)) + b"\n")
+        with partial.open("wb") as file:
+            file.write(encode(bundle) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(partial, path)
     return path
+
+
+def _collection(changes: Iterable[Change]) -> Json:
+    entries = [{"resource": change.resource} for change in changes]
+    return {"resourceType": "Bundle", "type": "collection", "entry": entries}
+
+
+def _targets(provenance: Change) -> set[str]:
+    return {str(one.get("reference", "")) for one in provenance.resource.get("target", ())}

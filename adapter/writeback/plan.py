@@ -31,7 +31,17 @@ from adapter.writeback.research_subject import fingerprint_of, new_subject, with
 from adapter.writeback.resources import Json, content_sha256, reference_of
 
 Outcome = Literal[
-    "created", "updated", "unchanged", "respected_human", "not_needed", "refused", "conflict", "unknown"
+    "created",
+    "updated",
+    "unchanged",
+    "respected_human",
+    "not_needed",
+    "awaiting_approval",
+    "rejected",
+    "held",
+    "refused",
+    "conflict",
+    "unknown",
 ]
 
 
@@ -49,12 +59,14 @@ class CurrentState(msgspec.Struct, frozen=True):
 
 class Change(msgspec.Struct, frozen=True):
     """One resource to PUT. ``based_on`` is the version it replaces, "" for a create; ``owned_status`` the
-    status if it is the system's, "" where a person's stands."""
+    status if it is the system's, "" where a person's stands; ``address`` the server's own reference where
+    that is not ours."""
 
     resource: Json
     based_on: str = ""
     owned_status: str = ""
     fingerprint: str = ""
+    address: str = ""
 
     @property
     def reference(self) -> str:
@@ -282,11 +294,18 @@ class _Desk:
         return (*changes, Change(explained, fingerprint=decision.fingerprint))
 
 
-def _refusal(decision: Decision, found: tuple[Json, ...]) -> str:
+def refusal(decision: Decision) -> str:
+    """Why a decision must not be written anywhere, "" if it may."""
     if not decision.fingerprint:
         return "NO_FINGERPRINT"
     if decision.overall is not Overall.UNDETERMINED and not evidence_of(decision):
         return "NO_EVIDENCE"
+    return ""
+
+
+def _refusal(decision: Decision, found: tuple[Json, ...]) -> str:
+    if reason := refusal(decision):
+        return reason
     if len(found) > 1:
         return "DUPLICATE_ON_SERVER"
     if found and not statuses.is_code(found[0].get("status", "")):

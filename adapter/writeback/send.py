@@ -1,78 +1,68 @@
-"""Carries a plan to a FHIR server and finds out what became of it.
+"""Tells a hospital, on the best rung that it takes, person by person.
 
-One subject is one whole: its ResearchSubject, Flags and Provenance are written together or not at all.
-Several subjects share a transaction to save round trips; if it fails, each is sent alone, so nobody pays
-for a neighbour. A lost answer means "unknown": the server is read again before anything is repeated.
-A conflict is read and planned again once, never forced.
+The rungs are tried in order; whom a rung cannot serve the next one tells, and receipts name the one that did.
+Public: :func:`write_back` for a screening, :func:`write_flags` for a monitoring, :class:`Ladder` for what a
+site allows.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 import httpx
-import msgspec
 from sqlalchemy import Engine
 
-from adapter.errors import AdapterError, SourceUnavailable, WriteConflict, WriteRefused
+from adapter.errors import SourceRefused, SourceUntrustworthy, WriteRefused
 from adapter.model.decision import Decision
 from adapter.model.monitoring import Monitoring
-from adapter.store.ledger import Ledger, Memory, Receipt, Written
-from adapter.writeback.current import read_current, read_monitoring_state, subjects_of
+from adapter.store.database import open_database
+from adapter.store.lease import Clock, Holder, Leases, this_process
+from adapter.store.ledger import Ledger
+from adapter.writeback.capabilities import Capabilities, capabilities_of
+from adapter.writeback.carry import At, ServerCarrier
+from adapter.writeback.courier import Courier, Delivery, Progress, closes
+from adapter.writeback.file import FileCarrier
+from adapter.writeback.journal import Journal
 from adapter.writeback.monitoring_flag import ProtocolLine
-from adapter.writeback.monitoring_plan import plan_monitoring
-from adapter.writeback.plan import Change, Plan, SubjectPlan, plan_writeback, transaction
+from adapter.writeback.plan import SubjectPlan
+from adapter.writeback.planners import Followed, News, Screened, on_file, on_server
+from adapter.writeback.report import WriteReport, joined
 from adapter.writeback.research_study import StudyReference
-from adapter.writeback.resources import content_sha256
-from adapter.writeback.server import Busy, Server, Stored, Token
+from adapter.writeback.rungs import Way, check_names, choose
+from adapter.writeback.server import Server, Token
 
-RUNG = "ResearchSubject"  # the first of the ladder; lower rungs choose by CapabilityStatement, later
-SUBJECTS_IN_ONE_TRANSACTION = 20
-ROUNDS = 3  # the first, and two more for what is unknown; a conflict gets one more only
-Progress = Callable[[int, int], None]
+__all__ = ["Ladder", "Progress", "WriteReport", "joined", "ways_of", "write_back", "write_flags"]
 
-
-class WriteReport(msgspec.Struct, frozen=True):
-    """What happened, subject by subject. Every decision is in exactly one outcome, so counts add up;
-    ``resources_written`` is 0 on a second run."""
-
-    outcomes: Mapping[str, int]
-    rows: tuple[dict[str, str], ...]
-    resources_written: int = 0
-    study: str = ""
-    duplicates: tuple[str, ...] = ()
-    dry_run: bool = False
-
-    def fault(self) -> AdapterError | None:
-        """What the caller should raise after it has shown the report, or None."""
-        if self.outcomes.get("conflict"):
-            return WriteConflict(
-                f"{self.outcomes['conflict']} subjects were changed by others while we wrote",
-                fix="run the write-back again: it reads and decides anew",
-            )
-        if self.outcomes.get("unknown"):
-            return SourceUnavailable(
-                f"the server did not answer for {self.outcomes['unknown']} subjects",
-                fix="run the write-back again: it looks first what arrived",
-            )
-        return None
+OWN_BASE = "http://127.0.0.1/fhir"  # never leaves the process
+FIRST = Way("ResearchSubject")
 
 
-def joined(one: WriteReport, other: WriteReport) -> WriteReport:
-    """Two runs against one server as one report, rows by subject."""
-    return WriteReport(
-        Counter(one.outcomes) + Counter(other.outcomes),
-        tuple(sorted((*one.rows, *other.rows), key=lambda row: row["subject"])),
-        one.resources_written + other.resources_written,
-        one.study or other.study,
-        tuple(sorted({*one.duplicates, *other.duplicates})),
-        one.dry_run,
-    )
+def _unheard(_: str) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """How a site may be told.
+
+    ``rungs`` are the ways in the site's own order, none for what ``/metadata`` offers; None for the first
+    alone, without asking. ``approval``: a person allows each content first. ``own`` is the transport into
+    our own endpoint (rung ``own``), ``folder`` where files go (rung ``file``). ``at`` is told every step
+    (:data:`adapter.writeback.courier.STEPS`).
+    """
+
+    rungs: Sequence[str] | None = None
+    approval: bool = False
+    own: httpx.AsyncBaseTransport | None = None
+    folder: Path | None = None
+    at: At = _unheard
+    clock: Clock = lambda: datetime.now(UTC)
+    holder: Holder | None = None
 
 
 async def write_back(
@@ -87,27 +77,20 @@ async def write_back(
     progress: Progress | None = None,
     aliases: Mapping[str, str] | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
+    ladder: Ladder | None = None,
 ) -> WriteReport:
     """Write the decisions to the FHIR server at ``base_url``; ``now`` must carry a zone.
 
     ``token`` gives the bearer token, ``progress`` is told (done, total) subjects, ``aliases`` maps merged
     Patient ids to survivors, ``transport`` replaces the network (``httpx.ASGITransport(app)`` writes into an
     embedded endpoint). Raises what reading raises before anything was written: :class:`SourceRefused` where
-    the server has no ResearchSubjects (then :func:`adapter.writeback.file.write_bundle_file` is the way),
-    :class:`SourceUnavailable` and so on. Later failures are outcomes of their subjects, see
+    no rung is left, :class:`SourceUnavailable` and so on. Later failures are outcomes of their subjects, see
     :meth:`WriteReport.fault`.
     """
-    chosen = list(decisions)
-    known = aliases or {}
-
-    async def plan(server: Server, memory: Memory, only: Collection[str] | None) -> tuple[Plan, str]:
-        some = [one for one in chosen if only is None or one.subject in only]
-        state = await read_current(server, study, {one.subject for one in some}, memory, known)
-        return plan_writeback(some, state, memory, study, now), state.study or study.own_reference
-
-    with Ledger(database, base_url) as ledger:
-        async with Server(base_url, token=token, transport=transport) as server:
-            return await _Courier(server, ledger, plan, now, known).run(dry_run, progress)
+    news = Screened(decisions, study, now)
+    errand = _Errand(news, base_url, now, token, transport, aliases or {}, ladder or Ladder())
+    with _opened(database) as engine:
+        return await errand.run(engine, dry_run, progress or (lambda done, total: None))
 
 
 async def write_flags(
@@ -124,175 +107,194 @@ async def write_flags(
     progress: Progress | None = None,
     aliases: Mapping[str, str] | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
+    ladder: Ladder | None = None,
 ) -> WriteReport:
     """Flags about people on the study, from their monitoring; as :func:`write_back` otherwise.
 
     ``lines`` is what the protocol says by criterion, ``recorded`` the status of ResearchSubjects that this
     server does not hold.
     """
-    chosen = list(rows)
-    known = aliases or {}
-
-    async def plan(server: Server, memory: Memory, only: Collection[str] | None) -> tuple[Plan, str]:
-        some = [one for one in chosen if only is None or one.subject in only]
-        state = await read_monitoring_state(server, study, {one.subject for one in some}, memory, known)
-        return plan_monitoring(some, lines, state, memory, now, recorded), state.study
-
-    with Ledger(database, base_url) as ledger:
-        async with Server(base_url, token=token, transport=transport) as server:
-            return await _Courier(server, ledger, plan, now, known).run(dry_run, progress)
+    news = Followed(rows, lines, recorded or {}, study, now)
+    errand = _Errand(news, base_url, now, token, transport, aliases or {}, ladder or Ladder())
+    with _opened(database) as engine:
+        return await errand.run(engine, dry_run, progress or (lambda done, total: None))
 
 
-class Planner(Protocol):
-    """Reads the server and plans for all subjects or ``only`` some; also gives the study's reference."""
+async def ways_of(server: Server, ladder: Ladder) -> tuple[Way, ...]:
+    """The ways a site has, best first. Raises :class:`SourceUnavailable` if the server cannot be asked now;
+    one that tells nothing of itself offers nothing."""
+    if ladder.rungs is None:
+        return (FIRST,)
+    check_names(ladder.rungs)
+    if ladder.rungs and set(ladder.rungs) <= {"own", "file"}:
+        return _at_hand(choose(Capabilities(), ladder.rungs, own=ladder.own is not None), ladder)
+    try:
+        capabilities = capabilities_of(await server.metadata())
+    except (SourceRefused, SourceUntrustworthy):
+        capabilities = Capabilities()
+    ways = choose(capabilities, ladder.rungs, own=ladder.own is not None and "own" in ladder.rungs)
+    return _at_hand(ways, ladder)
 
-    async def __call__(
-        self, server: Server, memory: Memory, only: Collection[str] | None
-    ) -> tuple[Plan, str]: ...
+
+def _at_hand(ways: Iterable[Way], ladder: Ladder) -> tuple[Way, ...]:
+    return tuple(way for way in ways if way.rung != "file" or ladder.folder is not None)
 
 
-class _Courier:
+@contextmanager
+def _opened(database: Engine | Path) -> Iterator[Engine]:
+    if isinstance(database, Engine):
+        yield database
+        return
+    engine = open_database(database)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+class _Errand:
+    """One purpose, one hospital: down the ladder until everyone was told or no rung is left."""
+
     def __init__(
-        self, server: Server, ledger: Ledger, planner: Planner, now: datetime, aliases: Mapping[str, str]
+        self,
+        news: News,
+        base_url: str,
+        now: datetime,
+        token: Token | None,
+        transport: httpx.AsyncBaseTransport | None,
+        aliases: Mapping[str, str],
+        ladder: Ladder,
     ) -> None:
-        self._server = server
-        self._ledger = ledger
-        self._planner = planner
+        self._news = news
+        self._base_url = base_url.rstrip("/")
         self._now = now
+        self._token = token
+        self._transport = transport
         self._aliases = aliases
-        self._done: dict[str, SubjectPlan] = {}
-        self._written = 0
-        self._on_server = ""
-        self._wait = 0.0
+        self._ladder = ladder
+        self._settled: dict[str, tuple[SubjectPlan, str]] = {}
+        self._total = Delivery(())
+        self._files: list[Path] = []
 
-    async def run(self, dry_run: bool, progress: Progress | None) -> WriteReport:
-        plan = await self._plan()
-        if dry_run:
-            return WriteReport(plan.counts(), plan.describe(), dry_run=True)
-        return await self._deliver(plan, progress or (lambda done, total: None))
-
-    async def _plan(self, only: Collection[str] | None = None) -> Plan:
-        plan, self._on_server = await self._planner(self._server, self._ledger.recall(), only)
-        return plan
-
-    async def _deliver(self, plan: Plan, progress: Progress) -> WriteReport:
-        total = len(plan.subjects)
-        if plan.shared:
-            await self._send_shared(plan.shared)
-        first = {one.subject: one for one in plan.subjects}
-        size = SUBJECTS_IN_ONE_TRANSACTION
-        for round_number in range(ROUNDS):
-            waiting = [one for one in plan.subjects if self._needs_sending(one, first[one.subject])]
-            for start in range(0, len(waiting), size):
-                await self._send(waiting[start : start + size])
-                progress(total - len(waiting) + start + len(waiting[start : start + size]), total)
-            again = self._unsettled(round_number)
-            if not again or round_number == ROUNDS - 1:
-                break
-            await asyncio.sleep(
-                max(self._wait, round_number)
-            )  # at once the first time, unless told otherwise
+    async def run(self, engine: Engine, dry_run: bool, progress: Progress) -> WriteReport:
+        async with Server(self._base_url, token=self._token, transport=self._transport) as server:
+            ways = await ways_of(server, self._ladder)
+            if dry_run:
+                return await self._preview(engine, server, ways)
+            leases = self._leases(engine)
             try:
-                plan = await self._plan(again)
-            except AdapterError:
-                break  # still unknown; the report says so and the ledger keeps the intents
-            size = 1
-        return await self._report([self._done[one] for one in first])
+                mine = leases.take(self._news.subjects)
+                self._ladder.at("leased")
+                self._hold_back(self._news.subjects - mine)
+                await self._descend(engine, server, ways, leases, mine, progress)
+            finally:
+                leases.give_back()
+            self._ladder.at("released")
+        return self._report(dry_run=False)
 
-    def _needs_sending(self, planned: SubjectPlan, first: SubjectPlan) -> bool:
-        """Settle what needs no request; a lost answer found on the server counts as the first plan."""
-        if planned.adopted:
-            self._acknowledge_adopted(planned)
-        if planned.changes:
-            return True
-        arrived = bool(planned.adopted) and bool(first.changes)
-        self._done[planned.subject] = first if arrived else planned
-        if arrived:
-            self._written += len(first.changes)
-        return False
+    async def _preview(self, engine: Engine, server: Server, ways: Sequence[Way]) -> WriteReport:
+        leases = self._leases(engine)
+        for number, way in enumerate(ways):
+            async with self._courier(engine, server, way, leases) as courier:
+                try:
+                    delivery = await courier.preview(self._news.subjects)
+                except SourceRefused:
+                    if number == len(ways) - 1:
+                        raise
+                    continue
+            self._note(way, delivery)
+            return self._report(dry_run=True)
+        raise _no_rung(self._base_url)
 
-    def _unsettled(self, round_number: int) -> set[str]:
-        retried = {"unknown", "conflict"} if round_number == 0 else {"unknown"}
-        return {subject for subject, one in self._done.items() if one.outcome in retried}
+    async def _descend(
+        self,
+        engine: Engine,
+        server: Server,
+        ways: Sequence[Way],
+        leases: Leases,
+        subjects: Collection[str],
+        progress: Progress,
+    ) -> None:
+        if not ways:
+            raise _no_rung(self._base_url)
+        left = frozenset(subjects)
+        for number, way in enumerate(ways):
+            async with self._courier(engine, server, way, leases) as courier:
+                try:
+                    delivery = await courier.run(left, progress)
+                except (SourceRefused, WriteRefused) as fault:
+                    closed = isinstance(fault, SourceRefused) or closes(fault)
+                    if number == len(ways) - 1 or not closed:
+                        raise
+                    continue
+            self._note(way, delivery)
+            left = delivery.left
+            if not left:
+                return
 
-    async def _send_shared(self, changes: tuple[Change, ...]) -> None:
-        """Study and device; without them no subject can be written, so a fault ends the run."""
-        self._ledger.intend([change.intent() for change in changes], self._now)
-        stored = await self._server.transact(transaction(changes))
-        self._acknowledge(list(zip(changes, stored, strict=True)), "")
-
-    async def _send(self, subjects: Sequence[SubjectPlan]) -> None:
-        changes = [change for one in subjects for change in one.changes]
-        self._ledger.intend([change.intent() for change in changes], self._now)
-        try:
-            stored = await self._server.transact(transaction(changes))
-        except (WriteRefused, WriteConflict) as fault:
-            self._ledger.abandon(change.reference for change in changes)
-            if len(subjects) > 1:
-                for one in subjects:
-                    await self._send([one])
-            else:
-                self._fail(subjects[0], fault)
-            return
-        except SourceUnavailable as fault:
-            self._wait = fault.wait if isinstance(fault, Busy) else 0.0
-            for one in subjects:
-                self._fail(one, fault)
-            return
-        answers = iter(stored)
-        for one in subjects:
-            pairs = [(change, next(answers)) for change in one.changes]
-            self._acknowledge(pairs, one.subject)
-            raced = any(not change.based_on and _was_there(answer) for change, answer in pairs)
-            reason = "WRITTEN_MEANWHILE" if raced and not one.reason else one.reason
-            self._done[one.subject] = msgspec.structs.replace(one, reason=reason)
-
-    def _fail(self, one: SubjectPlan, fault: AdapterError) -> None:
-        outcome = (
-            "refused"
-            if isinstance(fault, WriteRefused)
-            else "conflict"
-            if isinstance(fault, WriteConflict)
-            else "unknown"
+    @asynccontextmanager
+    async def _courier(
+        self, engine: Engine, server: Server, way: Way, leases: Leases
+    ) -> AsyncIterator[Courier]:
+        key = self._base_url if way.rung not in ("own", "file") else f"{self._base_url} {way.rung}"
+        journal = Journal(
+            Ledger(engine, key),
+            leases,
+            study=self._news.study.id,
+            purpose=self._news.purpose,
+            way=way,
+            approval=self._ladder.approval,
+            now=self._now,
         )
-        reason = f"{fault.where} {fault.message}".strip()
-        self._done[one.subject] = msgspec.structs.replace(one, outcome=outcome, reason=reason)
+        at = self._ladder.at
+        if way.rung == "file":
+            carrier = FileCarrier(self._ladder.folder or Path())
+            yield Courier(journal, on_file(self._news, journal.told, self._base_url), carrier, way, at)
+            self._files += carrier.files
+        elif way.rung == "own":
+            async with Server(OWN_BASE, transport=self._ladder.own) as own:
+                planner = on_server(self._news, own, way, self._aliases)
+                yield Courier(journal, planner, ServerCarrier(own, way, self._aliases), way, at)
+        else:
+            planner = on_server(self._news, server, way, self._aliases)
+            yield Courier(journal, planner, ServerCarrier(server, way, self._aliases), way, at)
 
-    def _acknowledge(self, pairs: list[tuple[Change, Stored]], subject: str) -> None:
-        self._written += len(pairs)
-        self._remember(
-            [
-                Written(
-                    change.reference,
-                    answer.version,
-                    change.owned_status,
-                    content_sha256(change.resource),
-                    change.fingerprint,
-                )
-                for change, answer in pairs
-            ],
-            subject,
+    def _leases(self, engine: Engine) -> Leases:
+        holder = self._ladder.holder or this_process()
+        return Leases(engine, self._base_url, self._news.study.id, holder, self._ladder.clock)
+
+    def _hold_back(self, subjects: Iterable[str]) -> None:
+        for subject in subjects:
+            plan = SubjectPlan(subject, "held", reason="HELD_BY_ANOTHER")
+            self._settled[subject] = (plan, "")
+
+    def _note(self, way: Way, delivery: Delivery) -> None:
+        for one in delivery.settled:
+            self._settled[one.subject] = (one, way.rung)
+        self._total = Delivery(
+            (),
+            self._total.resources_written + delivery.resources_written,
+            self._total.study or delivery.study,
+            (*self._total.duplicates, *delivery.duplicates),
         )
 
-    def _acknowledge_adopted(self, planned: SubjectPlan) -> None:
-        self._remember(list(planned.adopted), planned.subject)
-
-    def _remember(self, written: list[Written], subject: str) -> None:
-        receipts = [
-            Receipt(one.reference, one.version, subject, one.fingerprint, RUNG, self._now) for one in written
-        ]
-        self._ledger.acknowledge(written, receipts, self._now)
-
-    async def _report(self, settled: list[SubjectPlan]) -> WriteReport:
-        duplicates: tuple[str, ...] = ()
-        if self._written:
-            people = await subjects_of(self._server, self._on_server, self._aliases)
-            duplicates = tuple(sorted(subject for subject, several in people.items() if len(several) > 1))
-        outcomes: Counter[str] = Counter(one.outcome for one in settled)
-        rows = tuple(one.row() for one in settled)
-        return WriteReport(outcomes, rows, self._written, self._on_server, duplicates)
+    def _report(self, *, dry_run: bool) -> WriteReport:
+        settled = [self._settled[subject] for subject in sorted(self._settled)]
+        return WriteReport(
+            Counter(one.outcome for one, _ in settled),
+            tuple({**one.row(), "rung": rung} for one, rung in settled),
+            self._total.resources_written,
+            self._total.study,
+            tuple(sorted(set(self._total.duplicates))),
+            dry_run,
+            Counter(rung for _, rung in settled if rung),
+            tuple(str(path) for path in self._files),
+        )
 
 
-def _was_there(answer: Stored) -> bool:
-    """Whether what we meant to create existed: 200 and a later version; some servers say 200 for both."""
-    return answer.status == 200 and answer.version.isdecimal() and int(answer.version) > 1
+def _no_rung(base_url: str) -> WriteRefused:
+    return WriteRefused(
+        "no rung is left: the server offers none and no file may be written",
+        where=base_url,
+        fix="name rungs in site.toml that this server takes, or file",
+    )
