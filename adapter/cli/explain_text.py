@@ -78,7 +78,8 @@ def show_ladder(console: Console, found: LadderChain, voice: Voice) -> None:
     page = _Page(console, voice)
     _say(console, f"[bold]{found.id}[/bold]  {page.said('ladder')}  [bold]{escape(found.state)}[/bold]")
     page.row("sentence", _sourced(found.text, found.source))
-    page.row("measured", found.measured)
+    if found.measured:
+        page.row("measured", found.measured)
     since = page.said("since", day=found.entered) if found.entered else page.said("from_start")
     page.row("stands", f"{found.state} {found.state_name}, {since}")
     if found.action:

@@ -9,14 +9,14 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Literal
 
-from adapter.model.nodes import Node
+from adapter.model.nodes import Moment, Node, Offset
 from adapter.model.rules import Condition
 from adapter.model.selection import Bound, DrugSelector, Selection
 
 MeasureKind = Literal["fall", "rise", "multiple", "level"]
 Worst = Literal["highest", "lowest"]
 Timing = Literal["review", "any"]
-DoseChange = Literal["factor", "hold", "stop"]
+DoseChange = Literal["factor", "daily", "hold", "stop"]
 Late = Literal["decides", "waits"]
 ENTRY = "entry"
 """The day a state was entered, as a day that a review counts from."""
@@ -84,10 +84,11 @@ class Overdue(Node, frozen=True, kw_only=True):
 
 
 class DoseStep(Node, frozen=True, kw_only=True):
-    """What entering a state does to the daily dose."""
+    """What entering a state does to the daily dose: times ``factor``, or ``daily`` itself."""
 
     change: DoseChange
     factor: Fraction | None = None
+    daily: Fraction | None = None
 
 
 class Since(Node, frozen=True, kw_only=True):
@@ -113,10 +114,14 @@ class Trigger(Node, frozen=True, kw_only=True):
 
 
 class Transition(Node, frozen=True, kw_only=True):
-    """One way out of a state; the ways are tried in order."""
+    """One way out of a state; the ways are tried in order.
+
+    With ``after`` it is taken by the calendar, so long after the state was entered, whatever is measured.
+    """
 
     target: str
     trigger: Trigger
+    after: Offset | None = None
     flags: tuple[str, ...] = ()
 
 
@@ -189,8 +194,9 @@ class OtherLadder(Node, frozen=True, kw_only=True):
 class Ladder(Node, frozen=True, kw_only=True):
     """A whole ladder; its first state is where everyone starts.
 
-    ``criterion`` is the exit that the terminal state means, ``when`` says for whom the ladder is, and
-    ``turnaround`` how many days a result may take before it is called late.
+    ``criterion`` is the exit that the terminal state means, ``when`` says for whom the ladder is, ``begin``
+    the day on which the first state is entered, and ``turnaround`` how many days a result may take before it
+    is called late.
     """
 
     id: str
@@ -199,6 +205,7 @@ class Ladder(Node, frozen=True, kw_only=True):
     source: str = ""
     criterion: str = ""
     when: Condition | None = None
+    begin: Moment | None = None
     measure: Measure
     alerts: tuple[Alert, ...] = ()
     companion: Companion | None = None

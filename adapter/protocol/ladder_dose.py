@@ -77,6 +77,8 @@ def dose_after(step: DoseStep, dosing: Dosing, before: Dose, day: date) -> Dose:
     """The dose that the step asks for, within the limits; AT_MINIMUM_DOSE where the minimum stops it."""
     if step.change in ("hold", "stop"):
         return Dose(Fraction(0), day, (), before.evidence)
+    if step.daily is not None:
+        return Dose(step.daily, day, (), before.evidence)
     if before.amount is None or step.factor is None:
         return Dose(None, day, before.flags, before.evidence)
     amount, flags = before.amount * step.factor, before.flags

@@ -59,6 +59,9 @@ def drawn(ladder: Ladder) -> str:
 def worded(way: Transition) -> str:
     """``> 2 x and higher than on entry, at the review``."""
     trigger = way.trigger
+    if way.after is not None:
+        flags = f" [{' '.join(way.flags)}]" if way.flags else ""
+        return f"after {way.after}{'' if way.after.months else ' days'}{flags}"
     parts = [" and ".join(f"{SYMBOLS[bound.comparison]} {bound.amount.text}" for bound in trigger.bounds)]
     if trigger.risen:
         parts.append("and higher than on entry")
@@ -77,6 +80,8 @@ def worded(way: Transition) -> str:
 def dose_text(step: DoseStep | None, dosing: Dosing | None) -> str:
     if step is None or dosing is None:
         return "as is"
+    if step.daily is not None:
+        return f"{number_text(step.daily)} {dosing.unit}/d"
     if step.change != "factor" or step.factor is None:
         return step.change
     limits = [
@@ -100,6 +105,8 @@ def _window(review: Review) -> str:
 
 
 def _measured(ladder: Ladder) -> str:
+    if not ladder.measure.selection.concepts:
+        return f"By the calendar, from {ladder.begin}."
     said = f"Measured: {_phrase(ladder.measure)}."
     if ladder.companion is not None:
         beside = ladder.companion

@@ -26,7 +26,7 @@ from adapter.model.nodes import Period, descend
 from adapter.model.protocol import Protocol, Vocabulary
 from adapter.model.selection import Selection
 from adapter.protocol import words
-from adapter.protocol.amounts import Scope, read_days, read_plain_amount
+from adapter.protocol.amounts import Scope, read_days, read_moment, read_plain_amount
 from adapter.protocol.grammar import read_condition
 from adapter.protocol.ladder_states import read_bounds, read_state, read_text, read_texts, read_ways
 from adapter.protocol.ladder_words import MEASURES, PLACES, WORST
@@ -34,6 +34,8 @@ from adapter.protocol.selections import read_selection
 from adapter.protocol.tree import Mistake, Mistakes, Tree, read_tree
 
 FILE_NAME = "ladders.yaml"
+NOTHING = Measure(name="", kind="level", selection=Selection(concepts=()))
+"""What a ladder watches that goes by the calendar alone."""
 Fields = dict[str, Tree]
 
 
@@ -86,9 +88,9 @@ def _read_file(path: Path, vocabulary: Vocabulary, protocol: Protocol) -> tuple[
     )
     ladders: list[Ladder] = []
     with scope.mistakes.collected():
-        fields = read_tree(path).fields(PLACES["ladders"], required=("measures", "ladders"))
+        fields = read_tree(path).fields(PLACES["ladders"], required=("ladders",))
         measures: dict[str, Measure] = {}
-        for key, value in fields["measures"].pairs():
+        for key, value in fields["measures"].pairs() if "measures" in fields else ():
             with scope.mistakes.collected():
                 measures[key.text()] = _read_measure(key.text(), value, scope)
         scope.mistakes.raise_if_any()  # a ladder cannot be read without its measure
@@ -149,8 +151,8 @@ def _read_baselines(tree: Tree, scope: Scope) -> Iterator[Baseline]:
 
 
 def _read_ladder(tree: Tree, measures: dict[str, Measure], scope: Scope) -> Ladder:
-    fields = tree.fields(PLACES["ladder"], required=("id", "text", "measure", "states"))
-    measure = _measure(fields["measure"], measures)
+    fields = tree.fields(PLACES["ladder"], required=("id", "text", "states"))
+    measure = _measure(fields["measure"], measures) if "measure" in fields else NOTHING
     items = fields["states"].items()
     ids = tuple(item.fields()["id"].text() for item in items if "id" in item.fields())
     if len(set(ids)) != len(ids):
@@ -164,14 +166,21 @@ def _read_ladder(tree: Tree, measures: dict[str, Measure], scope: Scope) -> Ladd
         raise fields["states"].mistake("a ladder has at least one state")
     by_id = {state.id: state for state in states}
     _check_reached(states)
+    begin = read_moment(fields["start"], scope) if "start" in fields else None
+    if begin is None and states and any(way.after for way in states[0].next):
+        raise items[0].mistake("after: in the first state needs a day to count from", "add start: <moment>")
     text, text_zh = read_text(fields, "text")
+    exit_criterion = ""
+    if "criterion" in fields:
+        exit_criterion = fields["criterion"].one_of(scope.criterion_ids, "criterion")
     return Ladder(
         id=fields["id"].text(),
         text=text,
         text_zh=text_zh,
         source=fields["source"].text() if "source" in fields else "",
-        criterion=fields["criterion"].text() if "criterion" in fields else "",
+        criterion=exit_criterion,
         when=read_condition(fields["when"], scope) if "when" in fields else None,
+        begin=begin,
         measure=measure,
         alerts=tuple(_read_alerts(fields.get("alerts"), ids, measures, scope)),
         companion=_read_companion(fields["beside"], scope) if "beside" in fields else None,

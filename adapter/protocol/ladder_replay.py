@@ -56,6 +56,8 @@ class _Climb:
         self.needs: tuple[str, ...] = ()
         self.answered = False
         self.shown: tuple[Evidence, ...] = ()
+        begin = context.resolve(ladder.begin) if ladder.begin is not None else None
+        self.begun = begin.day if begin is not None else None
 
     def run(self) -> LadderState:
         main = rounds_of(self.ladder.measure, self.context)
@@ -66,10 +68,33 @@ class _Climb:
         }
         days = sorted({*by_day, *(day for rounds in watched.values() for day in rounds)})
         for day in days:
+            self._follow_calendar(day)
             if self.state.terminal:
                 break
             self._see(by_day.get(day, Round(day)), {name: days.get(day) for name, days in watched.items()})
+        self._follow_calendar(self.context.as_of.last)
         return self._stand(main.flags, main.needs, any(found.values for found in main.rounds))
+
+    # --- the calendar -------------------------------------------------------------------------------------
+
+    @property
+    def entered(self) -> date | None:
+        return self.begun if self.entry is None else self.entry.day
+
+    def _next_by_calendar(self) -> tuple[date, Transition] | None:
+        """The first of the ways that are taken by the calendar, with its day."""
+        if self.entered is None:
+            return None
+        entered = self.entered
+        ways = [(way.after.after(entered), way) for way in self.state.next if way.after is not None]
+        return min(ways, key=lambda pair: pair[0], default=None)
+
+    def _follow_calendar(self, until: date) -> None:
+        """Take every step whose day has come, before anything that was measured on that day."""
+        while (found := self._next_by_calendar()) is not None and found[0] <= until:
+            day, way = found
+            said = f"{_length(way)} after {self.entered}"
+            self._move(way, Fired(way, said), Round(day), Reviewed(answers=False), (), ())
 
     # --- one day ------------------------------------------------------------------------------------------
 
@@ -80,7 +105,7 @@ class _Climb:
             self._see_nothing_usable(found, alerts, shown)
             return
         review = self._review(found.day)
-        ways = [way for way in self.state.next if review.admits(way.trigger.timing)]
+        ways = [way for way in self.state.next if not way.after and review.admits(way.trigger.timing)]
         fired = pull(ways, found, self.ladder.measure, self.entry, self.seen, self._named(found.day))
         self.shown = _evidence(found, fired.said, self.ladder.measure)
         if fired.way is not None:
@@ -253,7 +278,13 @@ class _Climb:
         first, last = (review.first, review.last) if not self.answered else (None, None)
         label = self.ladder.measure.selection.label
         settles = [*needs, *self.needs]
-        if not any_value and not self.state.terminal and not settles:
+        coming = self._next_by_calendar()
+        if first is None and coming is not None:
+            first, last = coming[0], coming[0]
+        if self.ladder.begin is not None and self.begun is None:
+            settles += self.context.missing(self.ladder.begin)
+        watched = bool(self.ladder.measure.selection.concepts)
+        if watched and not any_value and not self.state.terminal and not settles:
             settles += wanted(
                 self.ladder.measure.selection, self.ladder.measure.selection.period, self.context
             )
@@ -270,7 +301,7 @@ class _Climb:
         return LadderState(
             ladder=self.ladder.id,
             state=self.state.id,
-            entered=None if self.entry is None else self.entry.day,
+            entered=self.entered if self.entered is not None and self.entered <= today else None,
             review_first=first,
             review_last=last,
             overdue=overdue,
@@ -280,6 +311,10 @@ class _Climb:
             settles=() if self.state.terminal else unique(settles),
             latest=merge_evidence((self.shown,)),
         )
+
+
+def _length(way: Transition) -> str:
+    return f"{way.after} days" if way.after is not None and not way.after.months else str(way.after)
 
 
 def _unused(found: Round) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from adapter.model.ladder import (
 from adapter.model.quantity import parse_number
 from adapter.model.selection import Bound, DrugSelector
 from adapter.protocol import words
-from adapter.protocol.amounts import Scope, read_amount, read_days, read_plain_amount
+from adapter.protocol.amounts import Scope, read_amount, read_days, read_offset, read_plain_amount
 from adapter.protocol.ladder_words import DOSE_CHANGES, LATE, PLACES, TIMINGS
 from adapter.protocol.tree import Tree
 
@@ -68,7 +68,7 @@ def read_state(
         name_zh=name_zh,
         action=action,
         action_zh=action_zh,
-        dose=_read_dose_step(fields["dose"]) if "dose" in fields else None,
+        dose=_read_dose_step(fields["dose"], dosing) if "dose" in fields else None,
         days=days,
         review=_read_review(fields["review"], days) if "review" in fields else None,
         overdue=_read_overdue(fields["overdue"]) if "overdue" in fields else Overdue(),
@@ -95,6 +95,12 @@ def read_ways(
 
 def _read_way(tree: Tree, ids: tuple[str, ...], state: State, measure: Measure, scope: Scope) -> Transition:
     fields = tree.fields(PLACES["next"], required=("to",))
+    if "after" in fields:
+        return _read_timed_way(fields, tree, ids)
+    if not measure.selection.concepts:
+        raise tree.mistake(
+            "the ladder has no measure:", "add measure: to it, or go by the calendar with after:"
+        )
     bounds = read_bounds(fields, measure, scope)
     if not bounds:
         raise tree.mistake("a way out needs a comparison", f"one of {', '.join(words.COMPARISONS)}")
@@ -119,6 +125,22 @@ def _read_way(tree: Tree, ids: tuple[str, ...], state: State, measure: Measure, 
     return Transition(
         target=fields["to"].one_of(ids, "state"),
         trigger=trigger,
+        flags=read_texts(fields, "flags"),
+        where=tree.where,
+    )
+
+
+def _read_timed_way(fields: Fields, tree: Tree, ids: tuple[str, ...]) -> Transition:
+    for word in fields:
+        if word not in ("to", "after", "flags"):
+            raise fields[word].mistake(f"{word}: has no meaning beside after:, which goes by the calendar")
+    after = read_offset(fields["after"])
+    if after.order <= 0:
+        raise fields["after"].mistake("after: needs a time", "like '4 weeks' or '1 month'")
+    return Transition(
+        target=fields["to"].one_of(ids, "state"),
+        trigger=Trigger(bounds=(), where=tree.where),
+        after=after,
         flags=read_texts(fields, "flags"),
         where=tree.where,
     )
@@ -195,10 +217,19 @@ def _read_otherwise(tree: Tree) -> Otherwise:
     )
 
 
-def _read_dose_step(tree: Tree) -> DoseStep:
+def _read_dose_step(tree: Tree, dosing: Dosing | None) -> DoseStep:
     if not tree.is_mapping:
         return DoseStep(change=tree.one_of(DOSE_CHANGES, "dose step"), where=tree.where)
-    fields = tree.fields(PLACES["dose step"], required=("factor",))
+    fields = tree.fields(PLACES["dose step"])
+    if len(fields) != 1:
+        raise tree.mistake(
+            "a dose step is one of factor: and daily:", "like 'factor: 0.5' or 'daily: 20 mg/d'"
+        )
+    if "daily" in fields:
+        amount, unit = read_plain_amount(fields["daily"]), f"{dosing.unit}/d" if dosing else ""
+        if amount.unit != unit:
+            raise fields["daily"].mistake(f"a daily dose in {unit} is needed here", f"like '20 {unit}'")
+        return DoseStep(change="daily", daily=amount.value, where=tree.where)
     factor = parse_number(fields["factor"].text())
     if factor is None or factor <= 0:
         raise fields["factor"].mistake("a factor is a number above 0", "like 'factor: 0.5'")

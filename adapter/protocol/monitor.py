@@ -211,7 +211,7 @@ def _planned(zero: date, context: Context, ladders: tuple[LadderState, ...]) -> 
         if ladder.review_first is not None and ladder.review_last is not None and not ladder.terminal:
             first, last = ladder.review_first, ladder.review_last
             target = first + (last - first) / 2
-            what = f"review of {ladder.ladder} in state {ladder.state}"
+            what = f"review or next step of {ladder.ladder} in state {ladder.state}"
             yield Due(ladder.ladder, what, target, first, last, _status(False, first, last, as_of))
 
 

@@ -217,6 +217,7 @@ PHRASES: Mapping[str, str] = MappingProxyType(
         "Measure.level": "{what}",
         "Way.any": "to {target} if {condition}",
         "Way.review": "to {target} if, at the review, {condition}",
+        "Way.after": "to {target}, {length} after the state was entered",
         "Way.risen": "higher than on entry",
         "Way.since": "at least {days} after {day}",
         "Way.entry": "entry into the state",

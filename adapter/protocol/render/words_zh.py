@@ -216,6 +216,7 @@ PHRASES: Mapping[str, str] = MappingProxyType(
         "Measure.level": "{what}",
         "Way.any": "进入{target}，若{condition}",
         "Way.review": "进入{target}，若复查时{condition}",
+        "Way.after": "进入该状态{length}后进入{target}",
         "Way.risen": "高于进入该状态时",
         "Way.since": "距{day}不少于{days}",
         "Way.entry": "进入该状态",
