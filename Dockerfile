@@ -3,7 +3,7 @@ FROM python:3.12-slim-bookworm
 RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/adapter adapter
 
 COPY . /src
-RUN pip install --no-cache-dir --root-user-action=ignore /src && rm -rf /src
+RUN pip install --no-cache-dir --root-user-action=ignore '/src[postgres]' && rm -rf /src
 
 USER adapter
 WORKDIR /var/lib/adapter

@@ -42,8 +42,10 @@ hapi: .venv/dev.stamp ## run a HAPI FHIR server and print its base URL (PORT=808
 
 secrets: ## random secrets for docker-compose.yml; those present stay
 	@chmod 700 secrets
-	@for name in db_password pseudonym_key; do [ -s secrets/$$name ] || \
+	@for name in db_password adapter_db_password pseudonym_key; do [ -s secrets/$$name ] || \
 	  $(PYTHON) -c 'import secrets; print(secrets.token_hex(32), end="")' > secrets/$$name; done
+	@[ -s secrets/adapter_database_url ] || printf 'postgresql://adapter:%s@adapter-postgres:5432/adapter' \
+	  "$$(cat secrets/adapter_db_password)" > secrets/adapter_database_url
 
 clean: ## remove the environment, caches and the HAPI build (workspace/ stays)
 	rm -rf .venv .servers build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from sqlalchemy import make_url
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -42,8 +44,36 @@ def test_compose_itself_accepts_the_file() -> None:
     assert (run.returncode, run.stdout) == (0, ""), run.stderr
 
 
-def test_the_three_services_are_there(compose: dict[str, Any]) -> None:
-    assert set(compose["services"]) == {"adapter", "hapi", "postgres"}
+def test_the_services_are_there(compose: dict[str, Any]) -> None:
+    assert set(compose["services"]) == {"adapter", "adapter-postgres", "hapi", "postgres"}
+
+
+def test_the_adapter_keeps_its_database_apart_from_the_hospitals(compose: dict[str, Any]) -> None:
+    """Its address, password and all, comes from a file; checkpoints lie on another volume than its database."""
+    adapter, own = compose["services"]["adapter"], compose["services"]["adapter-postgres"]
+    assert adapter["environment"]["ADAPTER_DATABASE_URL_FILE"] == "/run/secrets/adapter_database_url"
+    assert "adapter_database_url" in adapter["secrets"]
+    assert adapter["depends_on"]["adapter-postgres"] == {"condition": "service_healthy"}
+    assert own["volumes"] == ["adapter-postgres-data:/var/lib/postgresql/data"]
+    assert "ports" not in own
+    (mounted,) = [volume.partition(":")[2] for volume in adapter["volumes"]]
+    assert adapter["environment"]["ADAPTER_AUDIT_CHECKPOINTS"].startswith(f"{mounted}/")
+
+
+def test_the_address_that_make_writes_is_one_the_adapter_reads(tmp_path: Path) -> None:
+    """User, host and database of ``make secrets`` are those of the compose file."""
+    (tmp_path / "secrets").mkdir()
+    run = subprocess.run(
+        ["make", "-f", str(ROOT / "Makefile"), "secrets", f"PYTHON={sys.executable}"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    url = make_url((tmp_path / "secrets" / "adapter_database_url").read_text())
+    password = (tmp_path / "secrets" / "adapter_db_password").read_text()
+    assert (url.username, url.password, url.host, url.database) == (
+        "adapter", password, "adapter-postgres", "adapter",
+    )  # fmt: skip
+    assert len(password) == 64
 
 
 def test_images_are_pinned_to_a_version(compose: dict[str, Any]) -> None:
@@ -60,11 +90,12 @@ def test_postgres_is_16_and_hapi_is_the_version_the_contract_tests_run(compose: 
     version = re.search(r"<hapi.version>([\d.]+)</hapi.version>", pom)
     assert version
     assert compose["services"]["hapi"]["image"].startswith(f"hapiproject/hapi:v{version[1]}")
-    assert compose["services"]["postgres"]["image"].startswith("postgres:16.")
+    for name in ("postgres", "adapter-postgres"):
+        assert compose["services"][name]["image"].startswith("postgres:16.")
 
 
 def test_no_secret_stands_in_the_file(compose: dict[str, Any]) -> None:
-    secret_word = re.compile("password|token|secret|key", re.IGNORECASE)
+    secret_word = re.compile("password|token|secret|key|database_url", re.IGNORECASE)
     for name, service in compose["services"].items():
         for variable, value in service.get("environment", {}).items():
             if secret_word.search(variable):
@@ -91,12 +122,16 @@ def test_the_adapter_runs_without_root_and_is_asked_for_its_health(compose: dict
     dockerfile = (ROOT / "Dockerfile").read_text()
     users = re.findall(r"^USER (\S+)", dockerfile, re.MULTILINE)
     assert users[-1:] == ["adapter"]
+    assert "/src[postgres]" in dockerfile
     assert "http://127.0.0.1:8765/healthz" in " ".join(compose["services"]["adapter"]["healthcheck"]["test"])
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a git checkout")
 def test_secret_files_cannot_be_committed() -> None:
-    names = ["secrets/db_password", "secrets/pseudonym_key"]
+    names = [
+        f"secrets/{name}"
+        for name in ("db_password", "adapter_db_password", "adapter_database_url", "pseudonym_key")
+    ]
     ignored = subprocess.run(
         ["git", "check-ignore", *names], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -17,12 +17,12 @@ from sqlalchemy import Engine
 
 from adapter import __version__
 from adapter.config import Site
-from adapter.errors import ConfigError
+from adapter.errors import ConfigError, StoreUnavailable
 from adapter.store.database import open_database
 from adapter.store.inbox import Inbox
 from adapter.store.resources import ResourceStore
 from adapter.web import subscriptions
-from adapter.web.fhir import refused, router
+from adapter.web.fhir import refused, router, unavailable
 from adapter.web.interactions import Clock, Refused
 
 
@@ -48,6 +48,7 @@ def create_app(
     if site is not None and site.subscriptions:
         app.include_router(subscriptions.router(Inbox(engine), site.subscriptions, site.base_url, clock))
     app.add_exception_handler(Refused, refused)
+    app.add_exception_handler(StoreUnavailable, unavailable)
 
     @app.get("/healthz")
     def healthz() -> dict[str, str]:

@@ -71,6 +71,14 @@ def refused(_request: Request, fault: Exception) -> Response:
     return _answer(fault.outcome, fault.status)
 
 
+def unavailable(_request: Request, _fault: Exception) -> Response:
+    """The database is locked, full or gone: 503, and nothing happened."""
+    busy = Refused(503, "transient", "the database takes nothing now; try again later")
+    answer = _answer(busy.outcome, busy.status)
+    answer.headers["Retry-After"] = "30"
+    return answer
+
+
 def _answer(resource: Json, status: int = 200) -> Response:
     headers = {}
     meta = resource.get("meta", {})

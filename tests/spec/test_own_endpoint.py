@@ -9,8 +9,10 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import Engine
 
 from adapter.errors import ConfigError
+from adapter.store.database import only_writer, open_database
 from adapter.web.app import create_app, serve
 from adapter.writeback.send import write_back
 from tests.writeback_cases import LATER, NOW, STUDY, decision
@@ -20,8 +22,9 @@ PATIENT = {"reference": "Patient/p1"}
 
 
 @pytest.fixture
-async def fhir(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_app(tmp_path / "resources.sqlite", lambda: CLOCK)
+async def fhir(database: Engine) -> AsyncIterator[httpx.AsyncClient]:
+    """On SQLite and on PostgreSQL."""
+    app = create_app(database, lambda: CLOCK)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://127.0.0.1/fhir/"
     ) as client:
@@ -211,8 +214,9 @@ async def test_a_person_may_answer_the_questionnaire_here(fhir: httpx.AsyncClien
     assert found["total"] == 1
 
 
-async def test_the_write_back_speaks_to_it_without_a_socket(tmp_path: Path) -> None:
-    app = create_app(tmp_path / "resources.sqlite", lambda: CLOCK)
+async def test_the_write_back_speaks_to_it_without_a_socket(database: Engine) -> None:
+    """Ledger and endpoint in one database, as in a workspace."""
+    app = create_app(database, lambda: CLOCK)
     verdicts = [decision("eligible", f"p{n}") for n in range(45)] + [decision("ineligible", "q")]
 
     async def write(now: datetime, *decisions: Any) -> Any:
@@ -220,7 +224,7 @@ async def test_the_write_back_speaks_to_it_without_a_socket(tmp_path: Path) -> N
             "http://127.0.0.1/fhir",
             decisions,
             study=STUDY,
-            database=tmp_path / "ledger.sqlite",
+            database=database,
             now=now,
             transport=httpx.ASGITransport(app),
         )
@@ -230,6 +234,21 @@ async def test_the_write_back_speaks_to_it_without_a_socket(tmp_path: Path) -> N
     assert (await write(LATER, *verdicts)).resources_written == 0
     changed = await write(LATER, decision("undetermined", "p0"))
     assert changed.outcomes == {"updated": 1}
+
+
+async def test_a_database_held_by_another_is_a_503_and_nothing_is_stored(where: Path | str) -> None:
+    holder, engine = open_database(where), open_database(where, busy_seconds=0.2)
+    transport = httpx.ASGITransport(create_app(engine, lambda: CLOCK))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1/fhir/") as fhir:
+        with holder.begin() as held:
+            only_writer(held, "resources")
+            answer = await fhir.put("ResearchSubject/s1", json=subject())
+        assert (answer.status_code, answer.json()["issue"][0]["code"]) == (503, "transient")
+        assert answer.headers["Retry-After"] == "30"
+        assert (await fhir.get("ResearchSubject/s1")).status_code == 404
+        assert (await fhir.put("ResearchSubject/s1", json=subject())).status_code == 201
+    holder.dispose()
+    engine.dispose()
 
 
 def test_it_listens_on_this_machine_only(tmp_path: Path) -> None:
