@@ -49,7 +49,7 @@ def test_the_services_are_there(compose: dict[str, Any]) -> None:
 
 
 def test_the_adapter_keeps_its_database_apart_from_the_hospitals(compose: dict[str, Any]) -> None:
-    """Its address, password and all, comes from a file; checkpoints lie on another volume than its database."""
+    """Its address, password and all, comes from a file; checkpoints lie on another volume than its tables."""
     adapter, own = compose["services"]["adapter"], compose["services"]["adapter-postgres"]
     assert adapter["environment"]["ADAPTER_DATABASE_URL_FILE"] == "/run/secrets/adapter_database_url"
     assert "adapter_database_url" in adapter["secrets"]
