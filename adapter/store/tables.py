@@ -10,6 +10,7 @@ from sqlalchemy import MetaData
 
 TABLES = MetaData(
     naming_convention={
+        "ix": "ix_%(column_0_label)s",
         "uq": "uq_%(table_name)s_%(column_0_name)s",
         "ck": "ck_%(table_name)s_%(constraint_name)s",
         "fk": "fk_%(table_name)s_%(column_0_name)s",
