@@ -215,14 +215,7 @@ class _Reading:
         if not self_link:
             self._issue("SELF_LINK_MISSING", "warning", "the server does not say which parameters it used")
             return False
-        used: dict[str, list[str]] = {}
-        for name, value in parse_qsl(urlsplit(self_link).query, keep_blank_values=True):
-            used.setdefault(name, []).append(value)
-        ignored = [
-            name
-            for name, value in self._params.items()
-            if name not in _RESULT_PARAMETERS and not any(_same(value, other) for other in used.get(name, ()))
-        ]
+        ignored = ignored_parameters(self_link, self._params)
         if ignored:
             self._incomplete("IGNORED_PARAMETER", f"the server ignored {', '.join(sorted(ignored))}")
         return bool(ignored)
@@ -233,6 +226,18 @@ class _Reading:
 
     def _issue(self, code: str, severity: Any, detail: str) -> None:
         self.found.issues.append(Issue(code, severity, self._type, f"{self._type} search", detail=detail))
+
+
+def ignored_parameters(self_link: str, params: Mapping[str, str]) -> list[str]:
+    """Names of the parameters that the ``self`` link of an answer does not show as used."""
+    used: dict[str, list[str]] = {}
+    for name, value in parse_qsl(urlsplit(self_link).query, keep_blank_values=True):
+        used.setdefault(name, []).append(value)
+    return [
+        name
+        for name, value in params.items()
+        if name not in _RESULT_PARAMETERS and not any(_same(value, other) for other in used.get(name, ()))
+    ]
 
 
 def _same(asked: str, used: str) -> bool:

@@ -92,6 +92,11 @@ class SmartToken:
         return f"SmartToken({self._smart.client_id})"
 
     @property
+    def newest(self) -> str:
+        """The id of the first key of the file."""
+        return self._keys[0].kid
+
+    @property
     def scopes(self) -> Scopes | None:
         """What is granted; None before the first token."""
         return self.grant.scopes if self.grant else None
