@@ -150,6 +150,9 @@ class BulkExport:
                 path.unlink()
         bulk_landing.prepare(self._folder, job, listing, files)
         issues = bulk_landing.remarks(self._folder, downloads.set_aside, listing)
+        for kind in self._request.types:
+            if why := self._bulk.client.withheld(kind):
+                issues.append(Issue("TYPE_WITHHELD", "warning", kind, f"{kind} export", detail=why))
         if job.starts > 1:
             detail = f"{job.starts} times: the server had forgotten it"
             issues.append(Issue("EXPORT_RESTARTED", "information", "", "bulk export", detail=detail))

@@ -26,6 +26,7 @@ from adapter.source.bulk_status import ExportPending, Pace, Step
 from adapter.source.client import FhirClient, Patience
 from adapter.source.landing import Landing
 from adapter.source.ndjson import Limits
+from adapter.source.scopes import Scopes
 from tests.servers.bulk import (
     OBSERVATIONS,
     PATIENTS,
@@ -58,6 +59,7 @@ class Renewed:
     def __init__(self, *tokens: str) -> None:
         self.tokens = list(tokens)
         self.renewals = 0
+        self.scopes: Scopes | None = None
 
     async def __call__(self, *, renew: bool = False) -> str:
         if renew:
@@ -692,6 +694,14 @@ async def test_absence_of_what_no_patient_compartment_holds_proves_nothing(run: 
     assert "Medication" not in silence(await run())
     run.request = ExportRequest((*TYPES, "Medication"), level="system")
     assert silence(await run())["Medication"]
+
+
+async def test_what_the_token_does_not_cover_is_not_complete(run: Run) -> None:
+    """A server leaves out silently what was not granted (SMART App Launch 2.2, scopes)."""
+    run.token.scopes = Scopes(("system/Patient.rs", "system/Observation.rs?category=laboratory"))
+    landing = await run()
+    assert silence(landing) == {"Observation": False, "Patient": True, "Procedure": False}
+    assert codes(landing) == {"TYPE_WITHHELD"}
 
 
 async def test_another_request_does_not_go_on_with_the_old_one(run: Run) -> None:
