@@ -29,6 +29,11 @@ anchors:
 readings:
   first: {finding: urine_protein_24h, take: earliest}
   last: {finding: urine_protein_24h}
+  early: {finding: urine_protein_24h, to: 2019-01-31}
+  many: {finding: urine_protein_24h, take: any, of_at_least: 4}
+  some: {finding: urine_protein_24h, take: any}
+  kidney: {finding: egfr}
+  kidney_first: {finding: egfr, take: earliest}
   each: {finding: urine_protein_24h, take: every}
   weight: {finding: weight}
 criteria:
