@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 
 from adapter.cli.app import app
+from adapter.cli.terminal import plain
 from adapter.errors import AdapterError
 
 
@@ -17,5 +18,5 @@ def main() -> None:
     try:
         app()
     except AdapterError as fault:
-        print(f"adapter: {fault}", file=sys.stderr)  # noqa: T201
+        print(plain(f"adapter: {fault}", keep="\n"), file=sys.stderr)  # noqa: T201
         raise SystemExit(fault.exit_code) from fault

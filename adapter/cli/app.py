@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import Progress as Bar
 
 from adapter import assurance, monitoring, pipeline
@@ -27,6 +26,7 @@ from adapter.cli import (
     trail,
 )
 from adapter.cli.render_view import Form
+from adapter.cli.terminal import Terminal
 from adapter.errors import ConfigError
 from adapter.model import wire
 from adapter.pipeline import Workspace
@@ -43,8 +43,8 @@ app = typer.Typer(
 app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")
 app.add_typer(outbox.app, name="outbox")
-console = Console()
-progress = Console(stderr=True)
+console = Terminal()
+progress = Terminal(stderr=True)
 
 WorkspaceOption = Annotated[
     Path, typer.Option("--workspace", "-w", help="Folder for landed data and results.")

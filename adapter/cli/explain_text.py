@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.markup import escape
 
+from adapter.cli.terminal import plain
 from adapter.model.decision import Decision, Evidence, Overall, Verdict
 from adapter.protocol import settle
 from adapter.protocol.chain import Chain, RuleLine
@@ -173,4 +174,4 @@ def _sourced(text: str, source: str) -> str:
 
 
 def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, soft_wrap=True)
+    console.print(plain(text), highlight=False, soft_wrap=True)

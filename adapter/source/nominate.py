@@ -118,14 +118,14 @@ class _Nominations:
             self.ids.update(name.decode(errors="replace") for name in _ANYWHERE.findall(line))
             return
         kind = resource.get("resourceType")
-        if kind not in self._types:
+        if not isinstance(kind, str) or kind not in self._types:
             return
         ids, identifiers = subjects_of(resource)
         self.ids |= ids
         self.identifiers |= identifiers
         if not ids and not identifiers:
             detail = "a candidate's code or text, but no patient that can be told from the resource"
-            self.issues.append(Issue("CANDIDATE_WITHOUT_SUBJECT", "warning", str(kind), where, detail=detail))
+            self.issues.append(Issue("CANDIDATE_WITHOUT_SUBJECT", "warning", kind, where, detail=detail))
 
 
 def subjects_of(resource: dict[str, Any]) -> tuple[set[str], set[Identifier]]:

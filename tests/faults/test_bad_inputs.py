@@ -190,6 +190,10 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "rules to follow that are not known": (observation(implicitRules="http://x.example"), "IMPLICIT_RULES"),
     "a type that does not exist": (b'{"resourceType":"Observatoin","id":"bad"}', "UNKNOWN_RESOURCE_TYPE"),
     "no type": (b'{"id":"bad"}', "NO_RESOURCE_TYPE"),
+    "a type that is no text, and a candidate's code": (
+        b'{"resourceType":{},"id":"bad","conclusionCode":[{"coding":[{"code":"236414001"}]}]}',
+        "WRONG_TYPE",
+    ),
     "a Bundle": (b'{"resourceType":"Bundle","entry":[{"resource":' + observation() + b"}]}", "NOT_UNPACKED"),
     "nobody's": (observation(subject=None), "NO_SUBJECT"),
     "the subject by name only": (observation(subject={"display": "CANARY"}), "NO_SUBJECT"),

@@ -78,6 +78,14 @@ def clinosim(cwd: Path) -> Path:
     return cwd / "clinosim" / "fhir_r4"
 
 
+def small_clinosim(cwd: Path) -> Path:
+    """Half a year of ten people; in its own folder beside the larger one."""
+    period = ("--start", "2025-01-01", "--end", "2025-06-30")
+    run("clinosim", "simulate", "-p", "10", "-s", "7", *period, "--country", "US",
+        "--format", "fhir-r4", "-o", "small-clinosim", cwd=cwd)  # fmt: skip
+    return cwd / "small-clinosim" / "fhir_r4"
+
+
 def carebundle(cwd: Path) -> Path:
     """Twenty patients as transaction Bundles whose resources have no ids."""
     run("carebundle", "generate", "--profile", "mixed", "--count", "20", "--sex", "mixed",
