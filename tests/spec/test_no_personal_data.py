@@ -121,7 +121,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         "screen --json": ran(["screen", "-w", folder, "--as-of", AS_OF.isoformat(), "--json"]),
         "monitor": ran(["monitor", "-w", folder, "--as-of", AS_OF.isoformat()]),
     }
-    transport = Overheard(workspace.root / "fhir.sqlite")
+    transport = Overheard(Path(workspace.database))
     trial = pipeline.open_trial()
     report = asyncio.run(
         monitoring.write_back(trial, workspace, "http://127.0.0.1/fhir", now=NOW, transport=transport)
@@ -164,7 +164,7 @@ def test_only_landed_lines_name_anybody(run: Run) -> None:
     allowed = {f"landing/{path.name}" for path in run.workspace.landing.glob("*.ndjson")}
     assert found <= allowed
     names = {path.relative_to(run.workspace.root).parts[0] for path in files(run.workspace.root)}
-    assert {"landing", "screening", "monitoring", "writeback", "exports", "fhir.sqlite"} <= names
+    assert {"landing", "screening", "monitoring", "exports", "adapter.sqlite"} <= names
 
 
 def test_names_of_files_name_nobody(run: Run) -> None:
