@@ -32,8 +32,8 @@ readings:
   early: {finding: urine_protein_24h, to: 2019-01-31}
   many: {finding: urine_protein_24h, take: any, of_at_least: 4}
   some: {finding: urine_protein_24h, take: any}
-  kidney: {finding: egfr}
-  kidney_first: {finding: egfr, take: earliest}
+  kidney: {finding: egfr, from: 2019-05-01}
+  kidney_before: {finding: egfr, to: 2019-01-31}
   each: {finding: urine_protein_24h, take: every}
   weight: {finding: weight}
 criteria:
