@@ -7,6 +7,7 @@ protocol may name is its :class:`Vocabulary`.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from datetime import date
 from fractions import Fraction
@@ -85,14 +86,28 @@ class Named(Node, frozen=True, kw_only=True):
 
 
 class Arm(Node, frozen=True, kw_only=True):
+    """One arm; ``aliases`` are other texts that hospitals write in ``ResearchSubject.assignedArm``."""
+
     code: str
     title: str
+    aliases: tuple[str, ...] = ()
 
 
 class Study(Node, frozen=True, kw_only=True):
     identifier: str = ""
     enrolment: int | None = None
     arms: tuple[Arm, ...] = ()
+
+    def arm_called(self, text: str) -> str:
+        """The code of the arm with this code, title or alias, in any letter case; "" if there is none."""
+        wanted = _plain(text)
+        return next(
+            (arm.code for arm in self.arms if wanted in map(_plain, (arm.code, arm.title, *arm.aliases))), ""
+        )
+
+
+def _plain(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 class Candidates(Node, frozen=True, kw_only=True):

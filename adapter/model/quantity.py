@@ -147,6 +147,22 @@ def number_text(number: Fraction, places: int = 6) -> str:
     return f"~{'-' if number < 0 else ''}{text[:-places]}.{text[-places:]}"
 
 
+_LONG = 8
+
+
+def brief(value: Interval) -> str:
+    """The value for a reader: a number with many decimals is shown to three and marked ``~``.
+
+    >>> brief(Interval.exactly(Fraction("97.20412")))
+    '97.20412'
+    >>> brief(Interval.exactly(Fraction("97.2041234567")))
+    '~97.204'
+    """
+    if value.point is None or len(str(value)) <= _LONG:
+        return str(value)
+    return f"~{number_text(Fraction(round(value.point * 1000), 1000))}"
+
+
 _NUMBER = re.compile(r"[+-]?\d{1,40}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
 

@@ -11,7 +11,7 @@ from fractions import Fraction
 from adapter.model.dates import PartialDate
 from adapter.model.facts import Finding
 from adapter.model.kleene import Truth, all_of, any_of
-from adapter.model.quantity import Interval, number_text
+from adapter.model.quantity import Interval, brief, number_text
 from adapter.model.rules import Change
 from adapter.protocol.context import Context
 from adapter.protocol.judge import SYMBOLS, compare_intervals, worded
@@ -154,7 +154,7 @@ def _judge_pair(test: Change, start: Finding, end: Finding) -> Outcome:
         change = absolute_change(start.value, end.value, test.direction)
     limit = test.bound.amount.value
     truth = compare_intervals(change, test.bound.comparison, Interval.exactly(limit))
-    left = f"{test.direction} {start.value} -> {end.value} = {change} {unit}"
+    left = f"{test.direction} {brief(start.value)} -> {brief(end.value)} = {brief(change)} {unit}"
     compared = worded(left, SYMBOLS[test.bound.comparison], f"{number_text(limit)} {unit}", truth)
     flags = unique((*start.flags, *end.flags, *(("BOUNDARY",) if change.point == limit else ())))
     if test.reaching is not None:
@@ -166,7 +166,7 @@ def _judge_pair(test: Change, start: Finding, end: Finding) -> Outcome:
         truth = truth & Truth.UNKNOWN if "any" in (test.start.take, test.end.take) else Truth.UNKNOWN
         compared += ", perhaps not as far apart as asked"
     evidence = (evidence_of(start, "used", compared=compared), evidence_of(end, "used", compared=compared))
-    return Outcome(truth, evidence, flags, distance=f"{test.direction} of {change} {unit}")
+    return Outcome(truth, evidence, flags, distance=f"{test.direction} of {brief(change)} {unit}")
 
 
 def absolute_change(start: Interval, end: Interval, direction: str) -> Interval:

@@ -188,6 +188,9 @@ def _arm(test: ArmIs, context: Context) -> Outcome:
         return Outcome(Truth.UNKNOWN, needs=("the assigned arm",))
     if len(arms) > 1:
         return Outcome(Truth.UNKNOWN, evidence, ("CONFLICT",), ("which of two assigned arms is right",))
+    known = {arm.code for arm in context.protocol.study.arms}
+    if arms[0] not in known:
+        return Outcome(Truth.UNKNOWN, evidence, ("ARM_UNKNOWN",), (f"which arm {arms[0]!r} is",))
     return Outcome(Truth.of(arms[0] in test.arms), evidence)
 
 
@@ -206,8 +209,8 @@ def assigned_arms(context: Context) -> tuple[tuple[str, ...], tuple[Evidence, ..
         Evidence(row.source, "used", row.concept, original=row.attribute("assigned_arm"), value="arm")
         for row in rows
     )
-    codes = {arm.title: arm.code for arm in context.protocol.study.arms}
-    arms = {codes.get(name, name) for row in rows for name in [row.attribute("assigned_arm")]}
+    called = context.protocol.study.arm_called
+    arms = {called(name) or name for row in rows for name in [row.attribute("assigned_arm")]}
     return tuple(sorted(arms)), evidence
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from adapter.model.facts import Finding
 from adapter.model.kleene import Truth, all_of
-from adapter.model.quantity import Comparison, Interval, number_text, parse_number
+from adapter.model.quantity import Comparison, Interval, brief, parse_number
 from adapter.model.selection import (
     Amount,
     Answers,
@@ -110,7 +110,7 @@ def _bound(value: Interval, row: Finding, bound: Bound, context: Context) -> Jud
             Truth.UNKNOWN, f"{value} {unit} {symbol} {bound.amount.text}", "", missing[:1], missing[1:]
         )
     truth = compare_intervals(value, bound.comparison, threshold)
-    compared = worded(f"{value} {unit}", symbol, f"{threshold} {unit}", truth)
+    compared = worded(f"{brief(value)} {unit}", symbol, f"{brief(threshold)} {unit}", truth)
     if bound.amount.of:
         compared += f" ({bound.amount.text})"
     flags: tuple[str, ...] = ()
@@ -147,7 +147,7 @@ def distance(value: Interval, threshold: Interval, unit: str) -> str:
     gap = value.point - threshold.point
     if not gap:
         return "exactly at the threshold"
-    return f"{number_text(abs(gap))} {unit} {'above' if gap > 0 else 'below'}".replace("  ", " ")
+    return f"{brief(Interval.exactly(abs(gap)))} {unit} {'above' if gap > 0 else 'below'}".replace("  ", " ")
 
 
 def _threshold(amount: Amount, row: Finding, context: Context) -> tuple[Interval | None, tuple[str, ...]]:

@@ -15,7 +15,7 @@ from adapter.model.decision import Evidence
 from adapter.model.facts import Finding
 from adapter.model.kleene import Truth, all_of
 from adapter.model.ladder import Baseline, Measure
-from adapter.model.quantity import Interval, number_text
+from adapter.model.quantity import Interval, brief, number_text
 from adapter.model.selection import Bound
 from adapter.protocol.changes import relative_change, series_of
 from adapter.protocol.context import Context
@@ -24,7 +24,6 @@ from adapter.protocol.outcome import unique
 from adapter.protocol.readings import collect, deciding, evidence_of, wanted
 
 ANY = Interval(None, None)
-_LONG = 8
 
 
 class Value(msgspec.Struct, frozen=True):
@@ -180,13 +179,6 @@ def _change(measure: Measure, row: Finding, reference: _Reference) -> Value:
     change = relative_change(start, end, direction).scaled(100)
     said = f"{direction} {brief(start)} -> {brief(end)} = {brief(change)} %"
     return Value(row, change, said, unique((*reference.row.flags, *row.flags)), (), reference.row)
-
-
-def brief(value: Interval) -> str:
-    """The value for a reader: a number with many decimals is shown to three and marked ``~``."""
-    if value.point is None or len(str(value)) <= _LONG:
-        return str(value)
-    return f"~{number_text(Fraction(round(value.point * 1000), 1000))}"
 
 
 def _multiple(row: Finding, measure: Measure) -> Value:

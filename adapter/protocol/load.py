@@ -121,7 +121,19 @@ def _read_study(tree: Tree, scope: Scope) -> Study:
     arms = []
     for item in fields["arms"].items() if "arms" in fields else []:
         arm = item.fields(words.PLACES["arm"], required=("code", "title"))
-        arms.append(Arm(code=arm["code"].text(), title=arm["title"].text(), where=item.where))
+        aliases = arm["aliases"].one_or_more() if "aliases" in arm else []
+        arms.append(
+            Arm(
+                code=arm["code"].text(),
+                title=arm["title"].text(),
+                aliases=tuple(alias.text() for alias in aliases),
+                where=item.where,
+            )
+        )
+    for place, arm_node in enumerate(arms):
+        for name in (arm_node.code, arm_node.title, *arm_node.aliases):
+            if Study(arms=tuple(arms[:place])).arm_called(name):
+                raise Mistake(f"two arms are called {name!r}", arm_node.where, "an alias names one arm")
     return Study(
         identifier=text_of(fields, "identifier"),
         enrolment=fields["enrolment"].whole() if "enrolment" in fields else None,

@@ -130,7 +130,7 @@ PLACES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "text": ("en", "zh"),
         "study": ("identifier", "enrolment", "arms"),
-        "arm": ("code", "title"),
+        "arm": ("code", "title", "aliases"),
         "candidates": ("events", "findings", "drugs", "unless"),
         "eligibility": ("counts",),
         "reporting": ("criteria",),

@@ -174,6 +174,7 @@ IN_PLACE: Mapping[tuple[str, str], Schema] = {
     ("study", "arms"): listed(ref("arm")),
     ("arm", "code"): ANY_TEXT,
     ("arm", "title"): ANY_TEXT,
+    ("arm", "aliases"): some(ANY_TEXT),
     ("candidates", "events"): some(NAME),
     ("candidates", "findings"): some(NAME),
     ("candidates", "drugs"): DRUGS,
