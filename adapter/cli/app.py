@@ -15,6 +15,7 @@ from rich.progress import Progress as Bar
 from adapter import assurance, monitoring, pipeline
 from adapter.cli import (
     audit,
+    doctor,
     explain_text,
     explain_view,
     fetch_view,
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")
+app.command()(doctor.doctor)
 app.add_typer(outbox.app, name="outbox")
 console = Terminal()
 progress = Terminal(stderr=True)
