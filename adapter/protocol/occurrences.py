@@ -238,7 +238,8 @@ def _silent(
     if test.silence == "absent":
         return Outcome(Truth.FALSE, evidence)
     start = frame.start.first if frame.start else None
-    end = frame.end.last if frame.end else None
+    # an assessment sees nothing from after its day, so silence later than that says nothing either way
+    end = min(frame.end.last, context.as_of.last) if frame.end else None
     covered = bool(types) and all(
         is_covered(context.facts.coverage, name, context.subject.id, start, end) for name in types
     )

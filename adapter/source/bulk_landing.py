@@ -22,10 +22,12 @@ import msgspec
 
 from adapter.model.coverage import Coverage
 from adapter.model.issue import Issue, Severity
+from adapter.model.versions import Version, compare
 from adapter.source import bulk_manifest
 from adapter.source.bulk_download import SetAside
 from adapter.source.bulk_job import Job, JobFolder
 from adapter.source.bulk_status import ListedFile, Listing
+from adapter.source.changes import head_of
 from adapter.source.landing import Landing, LandingWriter, land_folder
 from adapter.source.ndjson import Limits, NdjsonFile, files_in
 
@@ -158,21 +160,26 @@ def _land_onto(
     with LandingWriter(target, base) as writer:
         writer.why = dict.fromkeys(deleted, "deleted, says the export")
         newer, present, counts = _write_increment(writer, files, export, wrong, limits)
-        if both := deleted & newer:
+        if both := deleted & newer.keys():
             wrong.append(
                 _issue(
                     "DELETED_AND_SENT", "warning", MANIFEST, detail=f"{len(both)} resources; they are kept"
                 )
             )
-        gone = deleted | newer
         for resource in base.resources():
-            if _key(resource.line) not in gone:
+            key = _key(resource.line)
+            if key not in newer and key in deleted:
+                continue
+            if key not in newer or _is_newer(resource.line, newer[key]):
                 writer.write(resource.resource_type or UNREADABLE, resource.line)
         wrong += bulk_manifest.compare(export, counts)
         limits_of = tuple(text for text in export.limits if not text.startswith("_since"))
         unread = ("deletions could not be read",) if _unread(wrong) else ()
         rows = bulk_manifest.coverage(
-            msgspec.structs.replace(export, limits=(*limits_of, *unread)), present, wrong
+            msgspec.structs.replace(export, limits=(*limits_of, *unread)),
+            present,
+            wrong,
+            bulk_manifest.asked_on(export, now),
         )
         coverage = _joined(base.coverage, rows)
         return writer.finish(
@@ -190,9 +197,9 @@ def _write_increment(
     export: bulk_manifest.Export,
     wrong: list[Issue],
     limits: Limits | None,
-) -> tuple[set[Key], dict[str, frozenset[str]], dict[str, int]]:
-    """Copy the increment's resources; their keys, the types and the number of lines of each file."""
-    newer: set[Key] = set()
+) -> tuple[dict[Key, Version], dict[str, frozenset[str]], dict[str, int]]:
+    """Copy the increment's resources; their versions, the types and the number of lines of each file."""
+    newer: dict[Key, Version] = {}
     present: dict[str, frozenset[str]] = {}
     counts: dict[str, int] = {}
     for path in files_in(files):
@@ -203,13 +210,19 @@ def _write_increment(
         counts[path.name] = 0
         for _, line in file.lines():
             kind, name = key = _key(line)
-            newer |= {key} if name else set()
+            if name:
+                newer[key] = head_of(line).version
             kinds.add(kind)
             counts[path.name] += 1
             writer.write(kind or UNREADABLE, line)
         present[path.name] = frozenset(kinds)
         wrong += file.issues
     return newer, present, counts
+
+
+def _is_newer(line: bytes, than: Version) -> bool:
+    """Whether a resource of the base is newer than the increment's: then both are kept and it stands."""
+    return compare(head_of(line).version, than) > 0
 
 
 def _joined(before: Iterable[Coverage], after: Iterable[Coverage]) -> tuple[Coverage, ...]:
@@ -223,7 +236,10 @@ def _joined(before: Iterable[Coverage], after: Iterable[Coverage]) -> tuple[Cove
             rows.append(Coverage(kind, False, reason="not part of the export before the increment"))
         else:
             weaker = new[kind] if not new[kind].complete else old[kind]
-            rows.append(weaker if not weaker.complete else Coverage(kind, True, reason="bulk increments"))
+            end = new[kind].end
+            rows.append(
+                weaker if not weaker.complete else Coverage(kind, True, end=end, reason="bulk increments")
+            )
     return tuple(rows)
 
 

@@ -10,6 +10,7 @@ files of types without data.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import date, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -110,10 +111,22 @@ def compare(export: Export, lines: Mapping[str, int]) -> list[Issue]:
     return issues
 
 
+def asked_on(export: Export, now: datetime) -> date:
+    """The last day an export can speak of, in the zone of ``now``: that of its transaction time.
+
+    Without one nothing is known but that the files were there when they were landed.
+    """
+    try:
+        moment = datetime.fromisoformat(export.asked.get("transaction_time", ""))
+    except ValueError:
+        return now.date()
+    return min(moment.astimezone(now.tzinfo), now).date() if moment.tzinfo else now.date()
+
+
 def coverage(
-    export: Export, present: Mapping[str, frozenset[str]], issues: Iterable[Issue]
+    export: Export, present: Mapping[str, frozenset[str]], issues: Iterable[Issue], last: date | None = None
 ) -> tuple[Coverage, ...]:
-    """One row per resource type, for everyone and all time.
+    """One row per resource type, for everyone; what is complete is so up to the day ``last``.
 
     ``present`` maps file names to the types in them. An issue with a file makes every type it may hold
     incomplete.
@@ -128,14 +141,15 @@ def coverage(
         if issue := damaged.get(name.removesuffix(".gz")):
             broken |= dict.fromkeys(own | ({announced} - {""}), issue.code)
     for issue in damaged.values():
-        if issue.code == "FILE_MISSING":
+        if issue.code in ("FILE_MISSING", "TYPE_WITHHELD"):
             broken[issue.resource_type or type_in_name(issue.reference)] = issue.code
     types |= broken.keys() - {""}
     rows = []
     for kind in sorted(types):
         reasons = [*export.limits, *([broken[kind]] if kind in broken else [])]
         known = "bulk export" if export.known else "all files of the folder"
-        rows.append(Coverage(kind, not reasons, reason="; ".join(reasons) or known))
+        end = None if reasons else last
+        rows.append(Coverage(kind, not reasons, end=end, reason="; ".join(reasons) or known))
     return tuple(rows)
 
 

@@ -198,8 +198,9 @@ def land_folder(
     """Land a folder of ``*.ndjson`` and ``*.ndjson.gz``, with its Bulk Data manifest if it has one.
 
     With ``copy=False`` files stay where they are and are referenced by absolute path; they are hashed either
-    way; ``issues`` are those known beforehand, ``revises`` is as for :class:`LandingWriter`. Raises
-    ConfigError if the folder holds no NDJSON, SourceUntrustworthy over a limit.
+    way; ``issues`` are those known beforehand, ``revises`` is as for :class:`LandingWriter`;
+    ``now`` is in the zone of the site. Raises ConfigError if the folder holds no NDJSON, SourceUntrustworthy
+    over a limit.
     """
     if not source.is_dir() or not (paths := files_in(source)):
         raise ConfigError(
@@ -224,7 +225,7 @@ def land_folder(
         counts = {file.name: file.lines for file in files}
         found += bulk_manifest.compare(export, counts)
         present = {file.name: frozenset(file.types) for file in files}
-        coverage = bulk_manifest.coverage(export, present, found)
+        coverage = bulk_manifest.coverage(export, present, found, bulk_manifest.asked_on(export, now))
         manifest = Manifest(
             FORMAT,
             now.isoformat(),

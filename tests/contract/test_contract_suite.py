@@ -194,7 +194,7 @@ async def test_candidates_are_found_by_code_and_their_records_whole(
     for record in {"old", "kept"} | enrolled:
         for kind in ("Patient", *BY_PATIENT):
             asked = kind not in server.does.lacks
-            assert is_covered(landing.coverage, kind, ward.id(record), None, None) == asked, kind
+            assert is_covered(landing.coverage, kind, ward.id(record), None, NOW.date()) == asked, kind
     assert not is_covered(landing.coverage, "Observation", ward.id("bystander"), None, None)
 
 

@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -96,6 +96,7 @@ def manifest(request: str, *outputs: tuple[str, str, int], error: tuple[str, ...
 
 
 ALL = "https://ehr.example/fhir/$export?_type=Observation,Patient,Procedure"
+EXPORTED = date(2026, 2, 28)  # the day of transactionTime; a folder without one is as of NOW
 GOOD = {"Observation.ndjson": O1 + b"\n" + O2 + b"\n", "Patient.ndjson": P1 + b"\n"}
 LISTED = (("Observation", "Observation.ndjson", 2), ("Patient", "Patient.ndjson", 1))
 
@@ -193,7 +194,8 @@ def test_coverage_of_a_folder(
     assert all(row.reason for row in landing.coverage)
     assert {issue.code for issue in landing.issues} == codes
     for kind in ("Observation", "Patient", "Procedure", "Condition"):
-        assert is_covered(landing.coverage, kind, "p1", None, None) == (kind in complete)
+        assert is_covered(landing.coverage, kind, "p1", None, EXPORTED) == (kind in complete)
+        assert not is_covered(landing.coverage, kind, "p1", None, NOW.date() + timedelta(days=1))
 
 
 @pytest.mark.parametrize("copy", [True, False], ids=["copied", "referenced"])
