@@ -80,7 +80,8 @@ def _compare(
         truths.append(truth)
         shown = f"{number_text(dose)} mg/d" + (f" / {weight} kg = {value} mg/kg/d" if weight else "")
         said.append(worded(shown, SYMBOLS[bound.comparison], f"{limit} {test.unit}", truth))
-        flags += ["BOUNDARY"] if value.touches(bound.amount.value) else []
+        edge = bound.amount.value
+        flags += ["BOUNDARY"] if value.touches(edge) and value.contains(edge) else []
         gaps.append((truth, distance(value, limit, test.unit)))
     truth = all_of(truths)
     gap = next((text for found, text in gaps if found is truth and text), "")
