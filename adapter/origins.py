@@ -135,10 +135,8 @@ class Origins:
 
     def including(self, url: str) -> Origins:
         """The same with one more origin, which a person has configured."""
-        more = object.__new__(Origins)
-        more.base, more._resolve = self.base, self._resolve
-        more.known = self.known | {_configured(url, "site.toml")}
-        return more
+        known = {*self.known, _configured(url, "site.toml")}
+        return Origins(str(self.base), map(str, known), resolve=self._resolve)
 
     def is_base(self, url: str | httpx.URL) -> bool:
         """Whether the URL is of the site's own FHIR server: same scheme, host and port."""

@@ -25,6 +25,7 @@ import stamina
 
 from adapter.errors import ConfigError, SourceRefused, SourceUnavailable, SourceUntrustworthy
 from adapter.origins import Origins
+from adapter.source import dialects
 from adapter.source.scopes import Scopes
 from adapter.source.token import TokenSource
 
@@ -58,12 +59,19 @@ class Patience(msgspec.Struct, frozen=True):
 class Refusal(SourceRefused):
     """A refusal with its HTTP status, so that the caller can tell "no such type" from "not allowed"."""
 
-    def __init__(self, status: int, where: str, detail: str = "") -> None:
+    def __init__(self, status: int, where: str, detail: str = "", meaning: dialects.Meaning = "") -> None:
         self.status = status
+        self.meaning = meaning
+        detail = detail or _MEANINGS.get(meaning, "")
         self.reason = f"HTTP {status}{detail and ', ' + detail}"
         super().__init__(f"the server refused: {self.reason}", where=where, fix=_FIXES.get(status, ""))
 
 
+_MEANINGS = {
+    "glass": "break-the-glass: a person has to state a reason",
+    "expired": "the paging session expired",
+    "capped": "the search was cut off at a limit",
+}
 _FIXES = {
     400: "the server does not know this search; see its CapabilityStatement",
     403: "ask the hospital to grant this scope",
@@ -97,7 +105,10 @@ class FhirClient:
         connections: int = 8,
         origins: Origins | None = None,
         ca_file: str = "",
+        dialect: dialects.Dialect | None = None,
     ) -> None:
+        self.named_dialect = dialect
+        self.dialect = dialect or dialects.STANDARD
         self.origins = origins or Origins(base_url)
         self.base = httpx.URL(base_url.rstrip("/") + "/")
         self._token = token
@@ -186,10 +197,11 @@ class FhirClient:
             raise ConfigError(
                 "the server does not accept the token" if self._token else "the server asks for a token",
                 where=where,
-                fix="put a valid token into the file that ADAPTER_TOKEN_FILE names; check its scopes",
+                fix="adapter doctor shows more; smart, token_file or ADAPTER_TOKEN_FILE say how it is had",
             )
         if answer.status != 200:
-            raise Refusal(answer.status, where)
+            meaning = self.dialect.meaning(dialects.codes_in(answer.body))
+            raise Refusal(answer.status, where, meaning=meaning)
         return answer
 
     async def _followed(self, url: httpx.URL, where: str, *, renew: bool) -> _Answer:
@@ -300,7 +312,10 @@ class Capabilities:
 
 
 async def capabilities(client: FhirClient) -> Capabilities:
-    """Read ``/metadata``; a server that refuses it is taken at its answers instead."""
+    """Read ``/metadata``; a server that refuses it is taken at its answers instead.
+
+    From then on the client speaks the dialect of the server's make, unless it was told one.
+    """
     try:
         statement = await client.get(client.url("metadata"), dict[str, Any], where="metadata")
     except SourceRefused:
@@ -311,4 +326,5 @@ async def capabilities(client: FhirClient) -> Capabilities:
             where="metadata",
             fix="check that base_url is a FHIR R4 base",
         )
+    client.dialect = client.named_dialect or dialects.recognised(statement, client.base.host)
     return Capabilities(statement)

@@ -6,8 +6,6 @@ the doctor happens to print. The sound server answers all searches; a row says w
 
 from __future__ import annotations
 
-import datetime as dt
-import ipaddress
 import json
 import re
 from datetime import UTC, datetime
@@ -16,10 +14,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from typer.testing import CliRunner
 
 from adapter.cli.app import app
@@ -31,6 +25,7 @@ from adapter.source.client import Patience
 from adapter.source.keys import new_key, public_set
 from adapter.source.questions import BY_CODE, BY_PATIENT
 from adapter.trial import Trial, Workspace, open_trial
+from tests.servers.certificate import certificate
 from tests.servers.guarded import Guarded, serving
 
 KEY, OTHER = new_key("ES384"), new_key("RS384")
@@ -228,35 +223,6 @@ async def test_what_is_down_is_down_in_one_page(demo: Trial, tmp_path: Path, key
 async def test_a_site_without_a_server_cannot_be_examined(demo: Trial, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no server"):
         await page(demo._replace(site=Site("Hospital", "hospital")), tmp_path)
-
-
-def certificate(folder: Path, days: int, name: str = "127.0.0.1") -> tuple[str, str]:
-    """A self-signed certificate that ends in so many days: key file and certificate file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hospital")])
-    now = datetime.now(UTC)
-    alt: x509.GeneralName = (
-        x509.IPAddress(ipaddress.ip_address(name)) if name[0].isdigit() else x509.DNSName(name)
-    )
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=400))
-        .not_valid_after(now + dt.timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([alt]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    private, public = folder / "tls.key", folder / "tls.pem"
-    private.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    public.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    return str(private), str(public)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -18,6 +19,8 @@ from adapter.errors import ConfigError, SourceUntrustworthy
 from adapter.origins import Origins, is_public, origin_of
 from adapter.source.client import FhirClient, Patience
 from adapter.source.token import FixedToken
+from tests.servers.certificate import certificate
+from tests.servers.guarded import Guarded, serving
 
 SITE = Origins("https://ehr.example/fhir", ("https://files.example:8443", "http://10.1.2.3"))
 
@@ -105,8 +108,9 @@ def test_a_url_that_readers_differ_about_is_not_followed(url: str) -> None:
     for strangers in (False, True):
         with pytest.raises(SourceUntrustworthy):
             SITE.followed(url, where="page", strangers=strangers)
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError) as caught:
         Origins(url)
+    assert "secret" not in str(caught.value)
 
 
 def test_a_refusal_names_the_origin_and_not_the_question() -> None:
@@ -272,3 +276,22 @@ async def test_a_redirect_to_an_unlisted_server_is_not_followed() -> None:
             await client.get(client.url("metadata"), dict, where="metadata")
         await client.__aexit__(None, None, None)
     assert heads == []
+
+
+async def test_the_name_is_verified_not_the_address_connected_to(tmp_path: Path) -> None:
+    """Whoever gets the name to mean another address still has no certificate for it."""
+    own, other = tmp_path / "own", tmp_path / "other"
+    for folder, name in ((own, "ehr.hospital.example"), (other, "other.example")):
+        folder.mkdir()
+        certificate(folder, 300, name)
+    for folder, reached in ((own, True), (other, False)):
+        tls = {"ssl_keyfile": str(folder / "tls.key"), "ssl_certfile": str(folder / "tls.pem")}
+        with serving(Guarded({"keys": []}), **tls) as hospital:
+            url = hospital.base_url.replace("127.0.0.1", "ehr.hospital.example") + "/metadata"
+            transport = Origins(url, resolve=Names(["127.0.0.1"])).transport(ca_file=folder / "tls.pem")
+            async with httpx.AsyncClient(transport=transport, trust_env=False, timeout=5) as http:
+                if reached:
+                    assert (await http.get(url)).status_code == 200
+                else:
+                    with pytest.raises(httpx.ConnectError, match="certificate verify failed"):
+                        await http.get(url)

@@ -432,3 +432,17 @@ async def test_an_empty_answer_beyond_the_scopes_is_no_absence(
             report = await crawl(client, CandidateQuery(), lambda kind, raw: None, patients=["p1"])
     row = next(row for row in report.coverage if row.resource_type == "Observation")
     assert (row.complete, row.reason) == (complete, reason)
+
+
+async def test_no_log_holds_a_secret_or_a_patient(caplog: pytest.LogCaptureFixture) -> None:
+    """Everything is logged that httpx, httpcore and we would log at the most talkative setting."""
+    hospital = Guarded(
+        public_set([ES]), ahead=600, lives=0.3, page_seconds=0.1,
+        resources={"Observation": [observation(number) for number in range(10)]},
+    )  # fmt: skip
+    with caplog.at_level(logging.DEBUG), serving(hospital):
+        async with FhirClient(hospital.base_url, source(hospital)) as client:
+            await search(client, "Observation", {"patient": "Patient/p1"})
+    secrets = [form["client_assertion"] for form in hospital.forms] + [*hospital.tokens, "Patient/p1", "p1"]
+    assert len(hospital.tokens) > 1
+    assert not [one for one in secrets if one in caplog.text]
