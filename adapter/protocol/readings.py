@@ -39,6 +39,7 @@ TROUBLES = frozenset(
         "DURATION_OUTSIDE",
         "NO_VOLUME",
         "UNTIMED",
+        "AGE_NOT_ADULT",
     }
 )
 

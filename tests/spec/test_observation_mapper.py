@@ -482,14 +482,29 @@ def test_each_valid_creatinine_gives_both_equations() -> None:
     ("person", "sent"),
     [
         (patient("unknown"), amount(80, "umol/L")),
-        (patient(born="2010-01-01"), amount(80, "umol/L")),
         (patient(), amount(80)),
         (patient(), amount(0.9, "umol/L")),
     ],
-    ids=["sex unknown", "child", "unit missing", "implausible"],
+    ids=["sex unknown", "unit missing", "implausible"],
 )
 def test_no_equation_without_its_inputs(person: Json, sent: Json) -> None:
     assert derived(person, result(CREATININE, **sent)) == []
+
+
+@pytest.mark.parametrize(
+    ("born", "expected"),
+    [
+        ("2000-06-21", "AGE_NOT_ADULT"),  # 17 on the day of the sample, 2018-06-20
+        ("2000-06-20", ""),
+        ("2000", "AGE_NOT_ADULT"),  # 17 or 18
+        ("1999", ""),
+    ],
+)
+def test_an_equation_for_adults_gives_a_child_no_number_and_says_why(born: str, expected: str) -> None:
+    sent = result(CREATININE, effectiveDateTime="2018-06-20", **amount(80, "umol/L"))
+    rows = derived(patient(born=born), sent)
+    assert {row.excluded for row in rows} == {expected}
+    assert all((row.value is None) is bool(expected) for row in rows)
 
 
 def test_age_is_counted_on_the_day_of_the_sample() -> None:

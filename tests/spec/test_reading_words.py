@@ -263,3 +263,11 @@ def test_two_of_three(tmp_path: Path, parts: tuple[str, ...], expected: str) -> 
 def test_what_makes_no_sense_is_refused_with_a_reason(tmp_path: Path, condition: str, message: str) -> None:
     with pytest.raises(ProtocolError, match=message):
         judged(tmp_path, condition)
+
+
+def test_an_egfr_of_a_child_is_unknown_with_its_reason(tmp_path: Path) -> None:
+    nothing = lab("egfr", "", "2019-05-20", method="CKD-EPI 2009", excluded="AGE_NOT_ADULT")
+    rule = '{finding: egfr, from: screening - 28 days, at_least: "40 mL/min/{1.73_m2}"}'
+    assert outcome(tmp_path, rule, nothing) == "unknown [AGE_NOT_ADULT]"
+    evidence = judged(tmp_path, rule, nothing).criterion("RULE").evidence
+    assert [(row.role, row.why) for row in evidence] == [("ignored", "AGE_NOT_ADULT")]

@@ -4,8 +4,9 @@ A creatinine that was replaced by a corrected one gives its eGFR too, replaced a
 before the correction can then be replayed.
 
 Age is that of the day of the sample, in completed years; an incomplete birth date gives the interval between
-the values for the oldest and the youngest age it allows. No row without a known sex, a birth date and an
-adult.
+the values for the oldest and the youngest age it allows. No row without a known sex and a birth date. The
+equations are for adults: for anyone who was or may have been younger than 18 the row has no value and says so
+(AGE_NOT_ADULT), so that nobody takes the silence for a missing creatinine.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from adapter.mappers.results.equations import ADULT_AGE, EQUATIONS, Equation, Se
 from adapter.mappers.results.units import outside
 from adapter.model.dates import completed_years
 from adapter.model.facts import Finding, Subject
+
+NOT_ADULT = "AGE_NOT_ADULT"
 
 
 def filtration_of(findings: tuple[Finding, ...], context: Context) -> Iterator[Finding]:
@@ -50,17 +53,16 @@ def _estimated(row: Finding, person: Subject, equation: Equation) -> Finding | N
         return None
     youngest = completed_years(person.birth.last, row.when.first)
     oldest = completed_years(person.birth.first, row.when.last)
-    if youngest < ADULT_AGE:
-        return None
     sex: Sex = "female" if person.sex == "female" else "male"
     ages = str(youngest) if youngest == oldest else f"{youngest} to {oldest}"
+    adult = youngest >= ADULT_AGE
     return Finding(
         subject=row.subject,
         concept="egfr",
         source=row.source,
         category="derived",
         use=row.use,
-        value=estimate_interval(equation, row.value, sex, youngest, oldest),
+        value=estimate_interval(equation, row.value, sex, youngest, oldest) if adult else None,
         unit="mL/min/{1.73_m2}",
         original=f"creatinine {row.value} {row.unit}, {sex}, {ages} years",
         start=row.start,
@@ -75,5 +77,5 @@ def _estimated(row: Finding, person: Subject, equation: Equation) -> Finding | N
         conversion=equation.name,
         flags=flags_of("" if youngest == oldest else "AGE_APPROXIMATE", more=row.flags),
         derived_from=(row.source,),
-        excluded=row.excluded,
+        excluded=row.excluded or ("" if adult else NOT_ADULT),
     )
