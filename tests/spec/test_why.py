@@ -7,6 +7,7 @@ are worked out by hand from the rows beside them. Screening is on 2019-06-03.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -15,7 +16,19 @@ from adapter.model.coverage import Coverage
 from adapter.model.decision import CriterionResult
 from adapter.protocol import evaluate, load
 from adapter.protocol.occurrences import MEDICATION_TYPES
-from tests.spec.protocol_words import SCREENING, ZONE, Row, egfr, facts, had, lab, said, took, vocabulary
+from tests.spec.protocol_words import (
+    SCREENING,
+    ZONE,
+    Row,
+    egfr,
+    facts,
+    had,
+    lab,
+    said,
+    took,
+    vocabulary,
+    when,
+)
 
 PROTOCOL = """\
 id: TRIAL-1
@@ -25,6 +38,7 @@ questionnaire: https://trial-fhir-adapter.org/fhir/Questionnaire/NCT03864250-att
 anchors:
   screening: {as_of: true}
   visit: {attested: visit-date}
+  first_visit: {attested: first-visit}
   birth: {birth: true}
 readings:
   first: {finding: urine_protein_24h, take: earliest}
@@ -65,10 +79,10 @@ def dosed(drug: str, milligrams: int, start: str, last: str = "") -> Row:
     return replace(took(drug, start, last, kind="order"), daily_dose=milligrams, dose_unit="mg")
 
 
-def ruled(folder: Path, condition: str, *rows: Row, **person: str) -> CriterionResult:
+def ruled(folder: Path, condition: str, *rows: Row, **person: Any) -> CriterionResult:
     (folder / "protocol.yaml").write_text(f"{PROTOCOL}    met_when: {condition}\n", encoding="utf-8")
     protocol = load(folder, vocabulary())
-    decision = evaluate(protocol, facts(*rows, **person), as_of=SCREENING, zone=ZONE)  # type: ignore[arg-type]
+    decision = evaluate(protocol, facts(*rows, **person), as_of=SCREENING, zone=ZONE)
     return decision.criterion("RULE")
 
 
@@ -129,6 +143,7 @@ def shown(result: CriterionResult) -> list[str]:
             "1 g/d below",
             None,
         ),
+        ("{attested: can-comply, exists: true}", [said("can-comply", "false")], "exists", "", None),
         # answers and codes
         ("{finding: hbsag, is: negative}", [lab("hbsag", "-", "2019-05-10")], "answer negative", "", None),
         (
@@ -393,6 +408,71 @@ def test_the_reason_names_what_was_compared(
             "the exact date of visit",
             ["used 2019-06-03 2018-11: 2018-11-01..2018-11-30 to 2019-05-15: more than 6 months undecided"],
         ),
+        ("{elapsed: {since: screening, until: visit, at_least: 1 day}}", [], "the date of visit", []),
+        (
+            "{elapsed: {since: first_visit, until: screening, at_least: 1 day}}",
+            [],
+            "the date of first visit",
+            [],
+        ),
+        (
+            "{elapsed: {since: first_visit, until: 2018-11-20, at_least: 1 day}}",
+            [said("first-visit", "2018-11")],
+            "the exact date of first visit",
+            None,
+        ),
+        (
+            "{date: first_visit, before: 2018-11-20}",
+            [said("first-visit", "2018-11")],
+            "the exact date of first visit",
+            None,
+        ),
+        (
+            "{attested: onset-date, before: visit}",
+            [said("onset-date", "2018-12-03")],
+            "the date of visit",
+            None,
+        ),
+        (TWICE.replace("glucose", "glucose, from: visit"), [], "the date of visit", []),
+        (SHARE.replace("trough", "trough, from: visit"), [], "the date of visit", []),
+        (HIGH.replace("24h", "24h, from: visit"), [], "the date of visit", []),
+        (
+            "{reading: last, below: 0.5 x reading:early}",
+            [protein("4", "2019-05-10")],
+            "the reading early",
+            ["used 2019-05-10 4 g/d: 4 g/d < 0.5 x reading:early"],
+        ),
+        (
+            "{finding: egfr, below: 0.5 x reading:kidney_before}",
+            [egfr("60", "2019-05-10")],
+            "the reading kidney before",
+            None,
+        ),
+        # several: what one of them would need, else another of them
+        (
+            "{finding: urine_protein_24h, take: every, above: 8 g/d}",
+            [protein(">7", "2019-05-10")],
+            "an exact value: >7 g/d does not settle > 8 g/d",
+            ["used 2019-05-10 >7 g/d: >7 g/d > 8 g/d undecided"],
+        ),
+        (
+            "{finding: urine_protein_24h, take: every, of_at_least: 2, above: 8 g/d}",
+            [protein("9", "2019-05-10")],
+            "a usable reading of Protein in 24-hour urine, collected up to 2019-06-03",
+            ["used 2019-05-10 9 g/d: 9 g/d > 8 g/d"],
+        ),
+        (
+            TWICE,
+            [lab("glucose", "12", "2019-05-01")],
+            "a usable reading of Glucose, collected up to 2019-06-03",
+            ["used 2019-05-01 12: 12 mmol/L > 11.1 mmol/L"],
+        ),
+        (
+            SHARE,
+            [lab("tacrolimus_trough", "9", "2019-05-01")],
+            "a usable reading of Tacrolimus trough level, collected up to 2019-06-03",
+            None,
+        ),
         # events
         (
             "{event: hepatitis_b, from: 2019-01-01}",
@@ -487,10 +567,25 @@ def test_an_open_question_says_what_would_settle_it(
         ("{sex: male}", {}, "met", ["used gender male: "]),
         ("{sex: female}", {}, "not_met", ["used gender male: "]),
         ("{deceased: {before: screening}}", {}, "not_met", ["used deceased not recorded as deceased"]),
+        # died the day before screening, on its day, or some day of its month
+        (
+            "{deceased: {before: screening}}",
+            {"death": when("2019-06-02")},
+            "met",
+            ["used deceased 2019-06-02"],
+        ),
+        (
+            "{deceased: {before: screening}}",
+            {"deceased": True, "death": when("2019-06-03")},
+            "not_met",
+            ["used deceased 2019-06-03"],
+        ),
+        ("{deceased: {before: screening}}", {"death": when("2019-06")}, "unknown", ["used deceased 2019-06"]),
+        ("{deceased: {before: screening}}", {"deceased": True}, "unknown", ["used deceased deceased"]),
     ],
 )
 def test_a_person_is_evidence_too(
-    tmp_path: Path, condition: str, person: dict[str, str], verdict: str, evidence: list[str]
+    tmp_path: Path, condition: str, person: dict[str, Any], verdict: str, evidence: list[str]
 ) -> None:
     result = ruled(tmp_path, condition, **person)
     assert (result.verdict.value, shown(result)) == (verdict, [text.removesuffix(": ") for text in evidence])
@@ -504,10 +599,11 @@ def test_a_person_is_evidence_too(
         ("{age: {at: visit, at_least: 52 years}}", {}, "the date of visit"),
         ("{sex: male}", {"sex": "unknown"}, "the recorded sex"),
         ("{deceased: {before: screening}}", {"deceased": True}, "the date of death"),
+        ("{deceased: {before: screening}}", {"death": when("2019-06")}, "the date of death"),
     ],
 )
 def test_what_is_missing_about_a_person(
-    tmp_path: Path, condition: str, person: dict[str, str], settles: str
+    tmp_path: Path, condition: str, person: dict[str, Any], settles: str
 ) -> None:
     assert ruled(tmp_path, condition, **person).settles == (settles,)
 
