@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types bench pages hapi secrets clean
+.PHONY: help demo test lint types bench mutants pages hapi secrets clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ types: .venv/dev.stamp ## mypy
 bench: .venv/dev.stamp ## sieve and mappers against peers
 	$(BIN)/pip install -q -e '.[dev,bench]'
 	$(BIN)/python -m benchmarks
+
+mutants: .venv/dev.stamp ## change adapter/protocol line by line: does a test notice? (hours; MUTANTS='--only judge')
+	$(BIN)/pip install -q -e '.[dev,mutants]'
+	nice -n 19 $(BIN)/python -m benchmarks.mutants $(MUTANTS)
 
 pages: .venv/run.stamp ## write again what is rendered from the protocols: pages and the editors' schema
 	@for folder in mappings/protocols/*/; do for lang in en zh; do \
