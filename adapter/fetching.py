@@ -22,6 +22,7 @@ from adapter.source.bulk_http import BulkConnection
 from adapter.source.bulk_request import ExportRequest
 from adapter.source.bulk_status import Pace, Step
 from adapter.source.client import FhirClient, capabilities
+from adapter.source.dialects import named
 from adapter.source.landing import Landing, open_landing
 from adapter.source.nominate import subjects_of
 from adapter.trial import Trial, Workspace, origins_of, token_source
@@ -60,7 +61,11 @@ async def export(
     group = group or trial.site.bulk_group
     token = token_source(trial, base_url)
     async with FhirClient(
-        base_url, token, origins=origins_of(trial.site, base_url), ca_file=trial.site.ca_file
+        base_url,
+        token,
+        origins=origins_of(trial.site, base_url),
+        ca_file=trial.site.ca_file,
+        dialect=named(trial.site.dialect),
     ) as client:
         try:
             landing = await _by_export(
@@ -98,6 +103,12 @@ async def _by_export(
     if "Patient" not in types:
         raise SourceRefused("the server has no patients to export", where="bulk export")
     request = ExportRequest(types, "Group" if group else "Patient", group)
+    if request.level not in client.dialect.exports:
+        raise SourceRefused(
+            f"this make of server ({client.dialect.name}) exports Groups only",
+            where="bulk export",
+            fix="ask the hospital for a Group; --group or bulk_group in site.toml",
+        )
     before = _landed(workspace, client)
     if since and before is not None and await _can_change(before, client, request, told):
         request = msgspec.structs.replace(request, since=_since(since, before))

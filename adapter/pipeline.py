@@ -25,6 +25,7 @@ from adapter.model.protocol import Protocol
 from adapter.screening import Screening, enrolment_days, read_screening, screen
 from adapter.source import crawl
 from adapter.source.client import FhirClient
+from adapter.source.dialects import named
 from adapter.source.landing import Landing, land_folder
 from adapter.trial import (
     Trial,
@@ -76,6 +77,7 @@ async def land_server(
         token_source(trial, base_url),
         origins=origins_of(trial.site, base_url),
         ca_file=trial.site.ca_file,
+        dialect=named(trial.site.dialect),
     ) as client:
         landing, _ = await crawl.land_server(client, query, workspace.landing, now=now, progress=progress)
     return landing

@@ -116,7 +116,12 @@ async def kick_off(
     refused: list[Refusal] = []
     for method in methods:
         told(Step("asking", text=f"{method} {request.path}"))
-        headers = {"Accept": "application/fhir+json", "Prefer": "respond-async"}
+        # HAPI may otherwise answer with the files of an equal export of an hour ago.
+        headers = {
+            "Accept": "application/fhir+json",
+            "Prefer": "respond-async",
+            "Cache-Control": "no-cache",
+        }
         body = None
         if method == "POST":
             headers["Content-Type"] = "application/fhir+json"

@@ -19,6 +19,7 @@ import msgspec
 from adapter.errors import SourceUntrustworthy
 from adapter.model.issue import Issue
 from adapter.source.client import FhirClient, Refusal
+from adapter.source.dialects import STANDARD, Dialect, codes_of
 
 MAX_PAGES = 100_000
 _RESULT_PARAMETERS = frozenset(
@@ -95,16 +96,66 @@ async def search(
     params: Mapping[str, str],
     *,
     belongs: Callable[[bytes], bool] = lambda raw: True,
-    count: int = 200,
+    count: int | None = None,
 ) -> Found:
     """Search one type and read every page.
 
     ``belongs`` checks each match against what was asked, for servers that ignore a parameter: what does
-    not belong is left out and counted. Raises :class:`~adapter.source.client.Refusal` when the first page
-    is refused, SourceUnavailable and SourceUntrustworthy as the client does.
+    not belong is left out and counted. ``count`` is the size of a page, the dialect's unless given. Raises
+    :class:`~adapter.source.client.Refusal` when the first page is refused, SourceUnavailable and
+    SourceUntrustworthy as the client does.
+
+    Where the server's dialect wants a category, each is asked for; what they find together is a part, since a
+    resource may have another category or none.
     """
-    reading = _Reading(resource_type, params, belongs)
-    first = client.url(resource_type, {**params, "_count": str(count)})
+    categories = client.dialect.categories.get(resource_type, ())
+    if categories and not {"_id", "category", "code"} & {name.partition(":")[0] for name in params}:
+        return await _by_category(client, resource_type, params, categories, belongs, count)
+    return await _search(client, resource_type, params, belongs, count)
+
+
+async def _by_category(
+    client: FhirClient,
+    resource_type: str,
+    params: Mapping[str, str],
+    categories: tuple[str, ...],
+    belongs: Callable[[bytes], bool],
+    count: int | None,
+) -> Found:
+    whole = Found([], [], f"searched by category only: {', '.join(categories)}")
+    taken: set[tuple[str, str, str]] = set()
+    refused: Refusal | None = None
+    answered = False
+    for category in categories:
+        try:
+            part = await _search(client, resource_type, {**params, "category": category}, belongs, count)
+        except Refusal as refusal:
+            if refusal.meaning == "glass":
+                raise
+            refused = refused or refusal
+            continue
+        answered = True
+        for entry in part.entries:
+            key = (entry.resource_type, entry.id, entry.version)
+            whole.entries += [] if key in taken else [entry]
+            taken.add(key)
+        whole.issues += part.issues
+        whole.reason = part.reason or whole.reason
+    if refused is not None and not answered:
+        raise refused
+    whole.reason = refused.reason if refused is not None else whole.reason
+    return whole
+
+
+async def _search(
+    client: FhirClient,
+    resource_type: str,
+    params: Mapping[str, str],
+    belongs: Callable[[bytes], bool],
+    count: int | None,
+) -> Found:
+    reading = _Reading(resource_type, params, belongs, client.dialect)
+    first = client.url(resource_type, {**params, "_count": str(count or client.dialect.page)})
     for restart in (False, True):
         if await reading.pages(client, first, may_restart=not restart):
             break
@@ -116,8 +167,13 @@ class _Reading:
     """The state of one search: what was seen, what was taken, what is wrong."""
 
     def __init__(
-        self, resource_type: str, params: Mapping[str, str], belongs: Callable[[bytes], bool]
+        self,
+        resource_type: str,
+        params: Mapping[str, str],
+        belongs: Callable[[bytes], bool],
+        dialect: Dialect = STANDARD,
     ) -> None:
+        self._dialect = dialect
         self._type = resource_type
         self._params = params
         self._belongs = belongs
@@ -139,6 +195,9 @@ class _Reading:
             except Refusal as refusal:
                 if number == 1:
                     raise
+                if refusal.meaning == "glass":
+                    self._incomplete("BREAK_THE_GLASS", refusal.reason)
+                    return True
                 if not may_restart:
                     self._incomplete("PAGING_EXPIRED", f"HTTP {refusal.status} on page {number}")
                 return not may_restart
@@ -168,10 +227,13 @@ class _Reading:
     def _check(self, page: _Page, where: str) -> None:
         if page.resourceType == "OperationOutcome":
             codes = ", ".join(_plain(issue.get("code")) for issue in page.issue)
-            raise Refusal(200, where, f"OperationOutcome ({codes}) instead of a Bundle")
+            meaning = self._dialect.meaning(codes_of(page.issue))
+            raise Refusal(200, where, f"OperationOutcome ({codes}) instead of a Bundle", meaning)
         if page.resourceType != "Bundle":
             raise SourceUntrustworthy("the answer is no Bundle", where=where, fix="check base_url")
         if page.total is not None:
+            if self._dialect.estimates:
+                self._totals.clear()
             self._totals.add(page.total)
 
     def _take(self, page: _Page, number: int) -> None:
@@ -205,6 +267,11 @@ class _Reading:
         issues = msgspec.json.decode(raw).get("issue", ())
         severities = {str(issue.get("severity")) for issue in issues}
         codes = ", ".join(sorted({_plain(issue.get("code")) for issue in issues}))
+        meaning = self._dialect.meaning(codes_of(issues))
+        if meaning == "glass":
+            self._incomplete("BREAK_THE_GLASS", "records behind break-the-glass were left out")
+        elif meaning == "capped":
+            self._incomplete("SEARCH_CAPPED", "the server cut the result off at a limit of its own")
         if severities & {"error", "fatal"}:
             self._incomplete("SEARCH_OUTCOME", f"the server reports errors: {codes}")
         else:
