@@ -132,9 +132,11 @@ class Courier:
         """With the Provenance of an earlier write that was cut short before it."""
         if left_out is None or left_out.reference in {change.reference for change in one.changes}:
             return one
-        targets = [str(target.get("reference", "")) for target in left_out.resource["target"]]
-        for reference in (left_out.reference, *targets):
-            if await self._carrier.holds(reference) == (reference == left_out.reference):
+        targets = {str(target.get("reference", "")) for target in left_out.resource["target"]}
+        if await self._carrier.holds(left_out.reference):
+            return one
+        for reference in sorted(targets - {change.reference for change in one.changes}):
+            if not await self._carrier.holds(reference):
                 return one
         outcome: Outcome = one.outcome if one.changes else "updated"
         return msgspec.structs.replace(one, outcome=outcome, changes=(*one.changes, left_out))
@@ -145,7 +147,8 @@ class Courier:
         waiting: list[SubjectPlan] = []
         for one in planned:
             if not one.changes:
-                self._journal.nothing_left(one)
+                if one.outcome != "unknown":  # else nobody can look, and the row has to stay as it is
+                    self._journal.nothing_left(one)
                 arrived = bool(one.adopted) and bool(first[one.subject].changes)
                 self._done[one.subject] = first[one.subject] if arrived else one
                 self._written += len(first[one.subject].changes) if arrived else 0
@@ -178,7 +181,14 @@ class Courier:
             return
         self._journal.sending_shared(changes)
         self._at("shared sending")
-        stored = await self._carrier(changes, self._at)
+        try:
+            stored = await self._carrier(changes, self._at)
+        except (WriteConflict, SourceUnavailable, Part) as fault:
+            # another process may have been first, or only the answer was lost
+            if not all([await self._carrier.holds(change.reference) for change in changes]):
+                raise fault.fault if isinstance(fault, Part) else fault
+            self._journal.shared_there(changes)
+            return
         self._at("shared sent")
         self._journal.shared_done(list(zip(changes, stored, strict=True)))
         self._written += len(changes)

@@ -41,10 +41,10 @@ class FileCarrier:
     async def __call__(self, changes: Sequence[Change], at: At) -> list[Stored]:
         new = [change for change in changes if not change.based_on]
         news = [change for change in changes if change.based_on]
-        about = {reference for change in news for reference in (change.reference,)}
+        about = {change.reference for change in news}
         told = [c for c in new if c.reference.startswith("Provenance/") and about & _targets(c)]
         loadable = [change for change in new if change not in told]
-        if loadable:
+        if any(change.fingerprint for change in loadable):  # study and device alone are no news
             self.files.append(_keep(self._folder, "bundle", loadable, transaction(loadable)))
         if news or told:
             self.files.append(_keep(self._folder, "changes", [*news, *told], _collection([*news, *told])))

@@ -100,6 +100,9 @@ class Journal:
         written = [_written(change, stored) for change, stored in pairs]
         self._ledger.acknowledge(written, [self._receipt(one, "", None) for one in written], self._now)
 
+    def shared_there(self, changes: Sequence[Change]) -> None:
+        self._ledger.abandon(change.reference for change in changes)
+
     def sending(self, subjects: Sequence[SubjectPlan]) -> list[SubjectPlan]:
         """Those that may be sent now: their lease is still ours, and where a person has to allow it, someone
         did. The others are left alone."""

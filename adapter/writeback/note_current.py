@@ -67,6 +67,7 @@ async def _held(server: Server, people: list[str], memory: Memory, way: Way) -> 
     """All of the rung's type about these people; without a search, what the ledger knows by its address."""
     if not way.look:
         known = [one.address or one.reference for one in memory.written.values()]
+        known += memory.intents if way.client_ids else []
         ours = sorted(one for one in known if one.startswith(f"{way.rung}/"))
         read = await asyncio.gather(*(server.read(one) for one in ours))
         return [one for one in read if one is not None]

@@ -73,6 +73,8 @@ def _subject(one: Told, state: NoteState, memory: Memory, way: Way) -> SubjectPl
         return msgspec.structs.replace(said, outcome="refused", reason=f"INVALID: {fault.message}")
     if change.reference in state.gone:
         return msgspec.structs.replace(said, outcome="respected_human", reason="DELETED_BY_PERSON")
+    if not way.look and not way.client_ids and change.reference in memory.intents:
+        return msgspec.structs.replace(said, outcome="unknown", reason="NO_WAY_TO_LOOK")
     outcome = "created" if last is None else "updated"
     return msgspec.structs.replace(said, outcome=outcome, changes=(change,), after=note.proposed_status)
 
