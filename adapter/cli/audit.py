@@ -71,13 +71,14 @@ def show(
     try:
         with reading(engine) as connection:
             for link in audit.links(connection):
-                at = datetime.fromisoformat(link.at).astimezone(UTC)
-                if from_here is not None and at < from_here:
+                at = _when(link)
+                if from_here is not None and at is not None and at < from_here:
                     continue
                 if as_json:
                     print(wire.encode(link).decode())  # noqa: T201
                 else:
-                    table.add_row(str(link.number), f"{at:%Y-%m-%d %H:%M:%S}", *_cells(link))
+                    shown = f"{at:%Y-%m-%d %H:%M:%S}" if at else str(link.at)
+                    table.add_row(str(link.number), shown, *_cells(link))
     finally:
         engine.dispose()
     if not as_json:
@@ -97,11 +98,19 @@ def _existing(workspace: Workspace) -> Path | str:
     return database
 
 
+def _when(link: Link) -> datetime | None:
+    """None for a time that was tampered with: the row is shown as it is, ``verify`` says what is wrong."""
+    try:
+        return datetime.fromisoformat(link.at).astimezone(UTC)
+    except (TypeError, ValueError):
+        return None
+
+
 def _cells(link: Link) -> tuple[str, str, str, str]:
-    named = link.what.strip("[]").replace('"', "").replace(",", " ")
+    actor, action, what, detail = (str(one) for one in (link.actor, link.action, link.what, link.detail))
+    named = what.strip("[]").replace('"', "").replace(",", " ")
     short = named if len(named) < 60 else f"{named[:56]} ..."
-    detail = link.detail if len(link.detail) < 160 else f"{link.detail[:156]} ..."
-    return link.actor, link.action, short, detail
+    return actor, action, short, detail if len(detail) < 160 else f"{detail[:156]} ..."
 
 
 def _tell(console: Console, verdict: Verdict, path: Path) -> None:

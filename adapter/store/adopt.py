@@ -14,11 +14,12 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import URL, Connection, Engine, create_engine, insert, inspect, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from adapter.errors import ConfigError
 from adapter.store import audit, ledger, resources
 from adapter.store.audit import Entry
+from adapter.store.database import BUSY_SECONDS
 from adapter.store.tables import TABLES
 
 ACTION = "adopt"
@@ -38,7 +39,7 @@ def adopt(engine: Engine, files: Iterable[Path], now: datetime) -> None:
 
 
 def _rows(path: Path) -> dict[str, list[dict[str, Any]]]:
-    early = create_engine(URL.create("sqlite", database=str(path)), connect_args={"timeout": 30})
+    early = create_engine(URL.create("sqlite", database=str(path)), connect_args={"timeout": BUSY_SECONDS})
     try:
         with early.connect() as connection:
             present = inspect(connection)
@@ -47,6 +48,12 @@ def _rows(path: Path) -> dict[str, list[dict[str, Any]]]:
                 for name in _EARLY
                 if present.has_table(name)
             }
+    except DBAPIError as fault:
+        raise ConfigError(
+            f"this file of an early version cannot be read ({fault.orig})",
+            where=str(path),
+            fix="restore it from a copy, or move it away if nothing in it matters",
+        ) from None
     finally:
         early.dispose()
 

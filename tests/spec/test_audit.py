@@ -316,6 +316,18 @@ class TestCommand:
         ]
         assert [row["number"] for row in found] == [2, 3]
 
+    def test_show_prints_rows_that_were_tampered_with_as_they_are(
+        self, command: Command, where: Path | str
+    ) -> None:
+        engine = open_database(where)
+        without_guards(engine)
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE audit SET at = 'once upon a time' WHERE number = 2"))
+        engine.dispose()
+        code, said = command("show")
+        assert code == 0
+        assert "once upon a time" in said
+
     def test_a_look_makes_no_database(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         done = CliRunner().invoke(app, ["audit", "verify", "-w", str(tmp_path / "nowhere")])
         assert isinstance(done.exception, ConfigError)

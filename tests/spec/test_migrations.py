@@ -198,6 +198,13 @@ def test_a_database_of_a_newer_version_is_left_alone(where: Path | str) -> None:
         open_database(where)
 
 
+def test_an_early_file_that_is_no_database_stops_the_run(database: Engine, tmp_path: Path) -> None:
+    (tmp_path / "ledger.sqlite").write_text("lost in a copy " * 100)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        adopt(database, (tmp_path / "ledger.sqlite",), NOW)
+    assert (tmp_path / "ledger.sqlite").exists()
+
+
 def test_receipts_go_on_counting_after_a_move(database: Engine, tmp_path: Path) -> None:
     """PostgreSQL counts in a sequence, which rows that bring their own numbers would not move."""
     adopt(database, (early(tmp_path / "ledger.sqlite", EARLY_LEDGER),), NOW)

@@ -167,6 +167,21 @@ def test_only_landed_lines_name_anybody(run: Run) -> None:
     assert {"landing", "screening", "monitoring", "exports", "adapter.sqlite"} <= names
 
 
+def test_every_step_is_on_record(run: Run) -> None:
+    """In order, in the audit; an export before and after it."""
+    done = ran(["audit", "show", "--json", "-w", str(run.workspace.root)])
+    rows = [json.loads(line) for line in done.splitlines()]
+    actions = [row["action"] for row in rows]
+    writes = actions.count("write")
+    assert writes
+    exports = ["export"] * 4
+    assert actions == ["fetch", "screen", "screen", "monitor", *["write"] * writes, *exports]
+    phases = [json.loads(row["detail"])["phase"] for row in rows if row["action"] == "export"]
+    assert phases == ["begun", "done", "begun", "done"]
+    assert "CANARY" not in done
+    assert ran(["audit", "verify", "-w", str(run.workspace.root)])
+
+
 def test_names_of_files_name_nobody(run: Run) -> None:
     names = "\n".join(path.relative_to(run.workspace.root).as_posix() for path in files(run.workspace.root))
     assert "CANARY" not in names
