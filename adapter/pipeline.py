@@ -24,9 +24,11 @@ from adapter.mappers.terminology.vocabulary import candidate_query
 from adapter.model.protocol import Protocol
 from adapter.screening import Screening, enrolment_days, read_screening, screen
 from adapter.source import crawl
+from adapter.source import sync as syncing
 from adapter.source.client import FhirClient
 from adapter.source.dialects import named
 from adapter.source.landing import Landing, land_folder
+from adapter.source.sync import SyncReport
 from adapter.trial import (
     Trial,
     Workspace,
@@ -51,6 +53,7 @@ __all__ = [
     "open_trial",
     "read_screening",
     "screen",
+    "sync",
     "write_back",
 ]
 
@@ -72,15 +75,34 @@ async def land_server(
 ) -> Landing:
     """Fetch every candidate's record from a FHIR server over REST into the workspace."""
     query = candidate_query(trial.terminology, trial.protocol.candidates, trial.protocol.id)
-    async with FhirClient(
+    async with _client(trial, base_url) as client:
+        landing, _ = await crawl.land_server(client, query, workspace.landing, now=now, progress=progress)
+    return landing
+
+
+async def sync(
+    trial: Trial,
+    workspace: Workspace,
+    base_url: str,
+    *,
+    now: datetime,
+    full: bool = False,
+    progress: Count = lambda done, of: None,
+) -> tuple[Landing, SyncReport]:
+    """Bring what :func:`land_server` left up to date; with ``full`` everything is read anew."""
+    query = candidate_query(trial.terminology, trial.protocol.candidates, trial.protocol.id)
+    async with _client(trial, base_url) as client:
+        return await syncing.sync(client, query, workspace.landing, now=now, full=full, progress=progress)
+
+
+def _client(trial: Trial, base_url: str) -> FhirClient:
+    return FhirClient(
         base_url,
         token_source(trial, base_url),
         origins=origins_of(trial.site, base_url),
         ca_file=trial.site.ca_file,
         dialect=named(trial.site.dialect),
-    ) as client:
-        landing, _ = await crawl.land_server(client, query, workspace.landing, now=now, progress=progress)
-    return landing
+    )
 
 
 async def write_back(

@@ -21,10 +21,12 @@ from typing import Any
 
 import msgspec
 
+from adapter import certificate as certificates
 from adapter import mappers, protocol
 from adapter.errors import ConfigError
 from adapter.mappers.terminology.vocabulary import candidate_query
 from adapter.model import wire
+from adapter.model.certificate import Certificate
 from adapter.model.coverage import Coverage
 from adapter.model.decision import Decision
 from adapter.model.facts import Account, Event, Facts, Finding, Intervention, Subject
@@ -112,7 +114,8 @@ def screen(
         options=trial.site.options,
     )
     facts = _only(facts, nominated.ids, (*landing.issues, *nominated.issues))
-    versions = versions_of(trial, landing)
+    certificate = certificates.certificate_of(trial, landing)
+    versions = {**versions_of(trial, landing), "coverage_sha256": certificates.sha256_of(certificate)}
     enrolled = enrolment_days(facts, trial.protocol.id, as_of)
     former = {} if full else _former(workspace)
     decisions, basis, reused = _decide(trial, facts, enrolled, as_of, versions, former)
@@ -136,7 +139,7 @@ def screen(
         decisions=decisions,
         reused=reused,
     )
-    _keep(screening, basis, workspace)
+    _keep(screening, basis, certificate, workspace)
     return screening
 
 
@@ -273,7 +276,9 @@ def _patients(landing: Landing) -> int:
     return sum(1 for _ in landing.resources(frozenset({"Patient"})))
 
 
-def _keep(screening: Screening, basis: Iterable[Basis], workspace: Workspace) -> None:
+def _keep(
+    screening: Screening, basis: Iterable[Basis], certificate: Certificate, workspace: Workspace
+) -> None:
     draft = workspace.screening.with_name(f".screening.partial-{os.getpid()}")
     shutil.rmtree(draft, ignore_errors=True)
     (draft / "facts").mkdir(parents=True)
@@ -281,6 +286,7 @@ def _keep(screening: Screening, basis: Iterable[Basis], workspace: Workspace) ->
         wire.write_rows(draft / "facts" / f"{name}.ndjson", getattr(screening.facts, name))
     wire.write_rows(draft / "decisions.ndjson", screening.decisions)
     wire.write_rows(draft / "basis.ndjson", basis)
+    certificates.keep(certificate, draft)
     summary = Summary(
         screening.as_of, screening.protocol, screening.versions, screening.sifted, screening.funnel
     )

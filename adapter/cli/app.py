@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, tzinfo
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +24,7 @@ from adapter.cli import (
     outbox,
     render_view,
     show,
+    sync_view,
     trail,
 )
 from adapter.cli.render_view import Form
@@ -110,9 +111,9 @@ def fetch(
     all patients. An export that was interrupted, however, is gone on with by the same command: nothing that
     was verified is downloaded again. Exit 75: not ready yet, run it again.
     """
-    now = datetime.now(UTC)
+    trial = pipeline.open_trial(protocol, site)
+    now = datetime.now(trial.site.zone)
     if bulk:
-        trial = pipeline.open_trial(protocol, site)
         source = base_url or trial.site.base_url
         wanted = fetch_view.Wanted(source, group, since, None if wait is None else wait * 60)
         fetched = fetch_view.export(progress, trial, Workspace(workspace), wanted, now=now)
@@ -122,7 +123,6 @@ def fetch(
     if folder is not None:
         landing = pipeline.land(folder, Workspace(workspace), now=now)
     else:
-        trial = pipeline.open_trial(protocol, site)
         with _bar("reading") as told:
             landing = asyncio.run(
                 pipeline.land_server(
@@ -132,6 +132,10 @@ def fetch(
     source = "folder" if folder is not None else base_url or trial.site.base_url
     trail.fetched(Workspace(workspace), landing, source, now)
     fetch_view.landed(console, landing, as_json=as_json)
+
+
+app.command()(sync_view.sync)
+app.command()(sync_view.coverage)
 
 
 @app.command()
@@ -150,7 +154,9 @@ def screen(
     Who nothing changed for since the last screening as of the same day keeps the former decision.
     """
     trial = pipeline.open_trial(protocol, site)
-    done = pipeline.screen(trial, Workspace(workspace), as_of=_day(as_of), full=full, progress=progress.print)
+    done = pipeline.screen(
+        trial, Workspace(workspace), as_of=_day(as_of, trial.site.zone), full=full, progress=progress.print
+    )
     trail.screened(Workspace(workspace), done, datetime.now(UTC))
     if as_json:
         print(wire.encode(done.funnel).decode())  # noqa: T201
@@ -221,7 +227,7 @@ def monitor(
 ) -> None:
     """Follow everyone on the study, from the last screening's facts: outcomes, exits, safety, what is due."""
     trial = pipeline.open_trial(protocol, site)
-    day = _day(as_of)
+    day = _day(as_of, trial.site.zone)
     report = monitoring.monitor(trial, Workspace(workspace), as_of=day, progress=progress.print)
     trail.monitored(Workspace(workspace), report, trial, day.isoformat(), datetime.now(UTC))
     if as_json:
@@ -360,9 +366,10 @@ def _bar(what: str) -> Iterator[pipeline.Count]:
         yield lambda done, of: bar.update(task, completed=done, total=of)
 
 
-def _day(text: str) -> date:
+def _day(text: str, zone: tzinfo) -> date:
+    """The day named, or today where the hospital is: coverage ends on its days too."""
     if not text:
-        return datetime.now(UTC).astimezone().date()
+        return datetime.now(zone).date()
     try:
         return date.fromisoformat(text)
     except ValueError as fault:

@@ -149,6 +149,14 @@ class FhirClient:
         """Whether a URL leads to the configured server: same scheme, host and port."""
         return self.origins.is_base(url)
 
+    def scopes(self) -> dict[str, str]:
+        """The scopes asked for and granted, as written; empty where nobody said."""
+        grant = getattr(self._token, "grant", None)
+        if grant is None:
+            return {}
+        asked, granted = " ".join(grant.asked.written), " ".join(grant.scopes.written)
+        return {"scopes_asked": asked, "scopes_granted": granted}
+
     def withheld(self, resource_type: str) -> str:
         """Why nothing that is said of a type proves absence: the token's scopes leave (some of) it out. "" if
         they do not, or if nobody said what they are."""

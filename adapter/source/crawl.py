@@ -96,7 +96,7 @@ async def land_server(
         )
         return writer.finish(
             now=now,
-            asked=asked_of(str(client.base), query, report.unanswered),
+            asked=asked_of(str(client.base), query, report.unanswered, client.scopes()),
             coverage=report.coverage,
             issues=(*issues, *report.issues),
         ), report

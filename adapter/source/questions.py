@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from adapter.model.candidates import CandidateQuery
 
@@ -36,10 +36,13 @@ BY_CODE = {
 CODES_PER_SEARCH = 40
 
 
-def asked_of(server: str, query: CandidateQuery, unanswered: Iterable[str]) -> dict[str, str]:
+def asked_of(
+    server: str, query: CandidateQuery, unanswered: Iterable[str], scopes: Mapping[str, str]
+) -> dict[str, str]:
     """What a manifest says was asked: the server, what nominates, and which types of each candidate.
 
-    ``unanswered`` are the searches for candidates that were refused or not answered to the end.
+    ``unanswered`` are the searches for candidates that were refused or not answered to the end, ``scopes``
+    those asked for and granted, if the server says.
     """
     return {
         "kind": "rest",
@@ -49,4 +52,5 @@ def asked_of(server: str, query: CandidateQuery, unanswered: Iterable[str]) -> d
         "studies": ",".join(sorted(query.studies)),
         "types": ",".join(("Patient", *BY_PATIENT)),
         "unanswered": ",".join(unanswered),
+        **scopes,
     }

@@ -94,7 +94,7 @@ async def sync(
         writer.why |= _reasons(memory, report, known)
         landing = writer.finish(
             now=now,
-            asked=asked_of(str(client.base), query, report.unanswered),
+            asked=asked_of(str(client.base), query, report.unanswered, client.scopes()),
             coverage=report.coverage,
             issues=report.issues,
         )

@@ -1,0 +1,100 @@
+"""``adapter sync`` and ``adapter coverage``: bring a landing up to date, and show what it covers."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from adapter import certificate, fetching, pipeline
+from adapter.cli import trail
+from adapter.model import wire
+from adapter.pipeline import Workspace
+from adapter.source.landing import open_landing
+
+console = Console()
+progress = Console(stderr=True)
+
+_WORKSPACE = typer.Option("--workspace", "-w", help="Folder for landed data and results.")
+_PROTOCOL = typer.Option("--protocol", "-p", help="Protocol folder; NCT03864250 unless given.")
+_SITE = typer.Option("--site", help="A folder name under mappings/sites/.")
+
+
+def sync(
+    base_url: Annotated[
+        str, typer.Option("--base-url", help="The server it was landed from; the site's own unless given.")
+    ] = "",
+    workspace: Annotated[Path, _WORKSPACE] = Path("workspace"),
+    protocol: Annotated[Path | None, _PROTOCOL] = None,
+    site: Annotated[str, _SITE] = "demo",
+    full: Annotated[
+        bool, typer.Option("--full", help="Read everything anew; what comes stands, even if older.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")] = False,
+) -> None:
+    """Bring landed data up to date: corrections, deletions, merges, who is new and who is gone.
+
+    What was searched for is asked for by _lastUpdated where the server honours it and in full where it does
+    not; an export is asked for what changed since the last one. Former bytes stay in landing/history. If it
+    is interrupted, the landing is as it was. See docs/sync-and-coverage.md.
+    """
+    trial = pipeline.open_trial(protocol, site)
+    where, server = Workspace(workspace), base_url or trial.site.base_url
+    now = datetime.now(trial.site.zone)
+    if open_landing(where.landing).manifest.asked.get("kind") == "bulk":
+        group = open_landing(where.landing).manifest.asked.get("group", "")
+        since = "" if full else "last"
+        fetched = asyncio.run(fetching.export(trial, where, server, now=now, group=group, since=since))
+        trail.fetched(where, fetched.landing, server, now)
+        certificate.keep(certificate.certificate_of(trial, fetched.landing), where.landing)
+        console.print(f"{fetched.landing.lines} resources, generation {fetched.landing.manifest.generation}")
+        return
+    with Progress(console=progress, transient=True) as bar:
+        task = bar.add_task("reading", total=None)
+        landing, report = asyncio.run(
+            pipeline.sync(
+                trial,
+                where,
+                server,
+                now=now,
+                full=full,
+                progress=lambda done, of: bar.update(task, completed=done, total=of),
+            )
+        )
+    trail.fetched(where, landing, server, now)
+    certificate.keep(certificate.certificate_of(trial, landing), where.landing)
+    if as_json:
+        print(wire.encode(report).decode())  # noqa: T201
+        return
+    told = ", ".join(f"{times} {kind}" for kind, times in report.changes.items()) or "nothing changed"
+    console.print(f"generation {report.generation}: {told}")
+    console.print(
+        f"{report.candidates} candidates: {report.new_candidates} new, {report.former_candidates} no longer"
+    )
+    how = report.full or f"{report.charts_by_change} by change, {report.charts_in_full} in full"
+    console.print(f"{report.requests} requests; charts read: {how}")
+
+
+def coverage(
+    workspace: Annotated[Path, _WORKSPACE] = Path("workspace"),
+    protocol: Annotated[Path | None, _PROTOCOL] = None,
+    site: Annotated[str, _SITE] = "demo",
+    lang: Annotated[certificate.Language, typer.Option("--lang", help="Language of the page.")] = "en",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")] = False,
+) -> None:
+    """Show what was asked of the hospital, what came, and which silence may be read as absence.
+
+    The certificate of what is landed now, for one protocol; also left as landing/coverage-certificate.json
+    and .md. Every screening keeps a copy of its own, whose hash is among its versions.
+    """
+    trial = pipeline.open_trial(protocol, site)
+    landing = open_landing(Workspace(workspace).landing)
+    drawn = certificate.certificate_of(trial, landing)
+    certificate.keep(drawn, landing.folder)
+    text = certificate.written(drawn).decode() if as_json else certificate.page(drawn, lang)
+    print(text, end="")  # noqa: T201
