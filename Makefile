@@ -40,6 +40,7 @@ pages: .venv/run.stamp ## write again what is rendered from the protocols: pages
 	@for folder in mappings/protocols/*/; do for lang in en zh; do \
 	  $(BIN)/adapter render --protocol $$folder --lang $$lang --out docs; done; done
 	$(BIN)/adapter render --as json-schema --out mappings/protocols
+	$(BIN)/adapter render --as names --out docs
 
 hapi: .venv/dev.stamp ## run a HAPI FHIR server and print its base URL (PORT=8080)
 	@$(BIN)/python -m tests.servers.hapi --port $(or $(PORT),8080)

@@ -1,4 +1,4 @@
-"""``adapter render``: one protocol folder, as a page, a JSON Schema or FHIR resources."""
+"""``adapter render``: one protocol folder as a page, a JSON Schema or FHIR resources; names for authors."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from adapter.cli.explain_view import voice_of
 from adapter.pipeline import Trial
 from adapter.protocol.case_file import load_cases
 from adapter.protocol.render.fhir import render_fhir
+from adapter.protocol.render.names import render_names
 from adapter.protocol.render.page import render_page
 from adapter.protocol.render.schema import json_schema
 from adapter.protocol.render.voice import Language
 
-Form = Literal["page", "json-schema", "fhir"]
+Form = Literal["page", "json-schema", "fhir", "names"]
 
 
 def rendered(trial: Trial, form: Form, language: Language) -> dict[str, str]:
@@ -26,6 +27,9 @@ def rendered(trial: Trial, form: Form, language: Language) -> dict[str, str]:
             return {page_name(trial.protocol.id, language): page(trial, language)}
         case "json-schema":
             return {"protocol.schema.json": as_json(json_schema())}
+        case "names":
+            names = voice_of(trial, "zh").names
+            return {"protocol-names.md": render_names(trial.vocabulary, names)}
         case "fhir":
             questions = questions_of(trial.protocol.questionnaire, language)
             found = render_fhir(trial.protocol, voice_of(trial, language), questions)
