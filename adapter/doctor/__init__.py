@@ -17,6 +17,7 @@ from adapter.errors import ConfigError
 from adapter.mappers.terminology.vocabulary import candidate_query
 from adapter.origins import origin_of
 from adapter.source.client import FhirClient, Patience
+from adapter.source.dialects import named
 from adapter.source.questions import BY_PATIENT
 from adapter.source.token import TokenSource
 from adapter.trial import Trial, Workspace, origins_of, token_source
@@ -76,7 +77,12 @@ async def _inside(trial: Trial, url: str, patience: Patience) -> list[Finding]:
         return [*found, Finding("server", "fail", "not looked at: signing in does not work", fix)]
     query = candidate_query(trial.terminology, trial.protocol.candidates, trial.protocol.id)
     async with FhirClient(
-        url, source, patience=patience, origins=origins_of(site, url), ca_file=site.ca_file
+        url,
+        source,
+        patience=patience,
+        origins=origins_of(site, url),
+        ca_file=site.ca_file,
+        dialect=named(site.dialect),
     ) as client:
         said: dict[str, Any] = {}
 
@@ -88,6 +94,7 @@ async def _inside(trial: Trial, url: str, patience: Patience) -> list[Finding]:
             return server.write_back(said, site, source)
 
         found += await careful("metadata", metadata)
+        found += server.dialect(client)
         found += connection.scopes(source, essential, wanted)
         found += await careful("searches", lambda: server.searches(client, said, query, essential))
         found += await careful("codes", lambda: sample.results(client, trial.terminology))

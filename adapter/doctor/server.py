@@ -10,6 +10,7 @@ from adapter.doctor.finding import Finding, State, some
 from adapter.errors import SourceRefused, SourceUnavailable
 from adapter.model.candidates import CandidateQuery
 from adapter.source.client import Capabilities, FhirClient
+from adapter.source.dialects import STANDARD, recognised
 from adapter.source.probe import Probe, probe
 from adapter.source.questions import BY_CODE, BY_PATIENT
 from adapter.source.smart import SmartToken
@@ -23,12 +24,25 @@ _CODES = 5  # of the protocol's, in the search that is tried
 
 
 async def statement(client: FhirClient) -> Json:
-    """The CapabilityStatement; empty if the server refuses it or sends something else."""
+    """The CapabilityStatement; empty if the server refuses it or sends something else. From then on the
+    client speaks the dialect of the server's make."""
     try:
         found = await client.get(client.url("metadata"), Json, where="metadata")
     except SourceRefused:
         return {}
-    return found if found.get("resourceType") == "CapabilityStatement" else {}
+    found = found if found.get("resourceType") == "CapabilityStatement" else {}
+    client.dialect = client.named_dialect or recognised(found, client.base.host)
+    return found
+
+
+def dialect(client: FhirClient) -> list[Finding]:
+    """The make whose ways the client takes into account."""
+    known = client.dialect
+    if known.name == STANDARD.name:
+        return [Finding("dialect", "ok", "no known make: spoken to as the specification says")]
+    how = "named in site.toml" if client.named_dialect else "recognised"
+    ways = f": {some([quirk.name for quirk in known.quirks])}" if known.quirks else ""
+    return [Finding("dialect", "ok", f"{known.name} ({how}){ways}")]
 
 
 def capabilities(said: Json, essential: set[str], wanted: set[str]) -> list[Finding]:
@@ -99,7 +113,7 @@ async def searches(
     for kind, names in sorted(BY_PATIENT.items()):
         if can.has(kind):
             name = next((one for one in names if can.searches(kind, one)), names[0])
-            tried.append((kind, name, {name: f"Patient/{patient}"}))
+            tried.append((kind, name, {name: f"Patient/{patient}", **_category(client, kind)}))
     bad: list[str] = []
     fatal = False
     by_code_works = False
@@ -132,12 +146,19 @@ async def searches(
 async def _sync(client: FhirClient, patient: str) -> list[Finding]:
     """Whether only what changed can be asked for."""
     params = {"patient": f"Patient/{patient}", "_lastUpdated": "gt2000-01-01"}
+    params |= _category(client, "Observation")
     why, _ = await _tried(client, "Observation", params)
     if not why:
         return [Finding("changes", "ok", "_lastUpdated is answered: only what changed can be fetched")]
     return [
         Finding("changes", "warn", f"_lastUpdated: {why}", "everything is fetched each time and compared")
     ]
+
+
+def _category(client: FhirClient, kind: str) -> dict[str, str]:
+    """One of the categories that the make of the server wants named, if it wants any."""
+    ways = client.dialect.categories.get(kind, ())
+    return {"category": ways[0]} if ways else {}
 
 
 def _summary(tried: int, bad: Sequence[str], fatal: bool) -> Finding:

@@ -133,6 +133,7 @@ async def test_a_sound_site_has_nothing_to_fix(demo: Trial, tmp_path: Path, key_
         "TLS", "clock", "token", "scopes", "metadata", "types", "parameters", "searches", "changes",
         "codes", "units", "export", "write-back", "disk", "database",
     }  # fmt: skip
+    assert "no known make" in next(one.seen for one in examined.findings if one.check == "dialect")
     assert len(server.statements) == 1
     assert not (tmp_path / "workspace").exists()
 
@@ -199,6 +200,18 @@ async def test_a_planted_fault_is_told_with_what_to_do(
     assert CANARY not in printed
     assert not any(token in printed for token in server.tokens)
     assert not any(form["client_assertion"] in printed for form in server.forms)
+
+
+async def test_a_make_that_wants_a_category_is_asked_with_one(
+    demo: Trial, tmp_path: Path, key_file: Path
+) -> None:
+    """Epic answers 400 to Observation by patient alone (fhir.epic.com, Observation.Search)."""
+    said = {**metadata(), "software": {"name": "Epic"}}
+    with serving(hospital(metadata=said, needs_category={"Observation"})) as server:
+        examined = await page(at(demo, server.base_url, key_file), tmp_path)
+    assert "epic" in next(one.seen for one in examined.findings if one.check == "dialect")
+    searches = [one for one in examined.findings if one.check == "searches"]
+    assert [one.state for one in searches] == ["ok"]
 
 
 async def test_a_key_that_others_can_read_and_an_old_key_in_use(

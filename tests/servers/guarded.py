@@ -89,6 +89,7 @@ class Guarded:
     page_seconds: float = 0.0
     refuses: dict[str, int] = field(default_factory=dict)
     ignores: set[str] = field(default_factory=set)
+    needs_category: set[str] = field(default_factory=set)
     open_door: bool = False
     base_url: str = ""
     tokens: dict[str, float] = field(default_factory=dict)
@@ -156,6 +157,8 @@ class Guarded:
         return good
 
     def search(self, kind: str, request: Request) -> Response:
+        if kind in self.needs_category and not {"category", "code"} & request.query_params.keys():
+            return Response('{"resourceType": "OperationOutcome"}', 400, media_type=FHIR)
         if kind in self.refuses:
             return Response('{"resourceType": "OperationOutcome"}', self.refuses[kind], media_type=FHIR)
         if self.page_seconds:
