@@ -10,6 +10,7 @@ import msgspec
 import yaml
 
 from adapter.errors import MappingError
+from adapter.model.yaml_nodes import foreign
 
 _STEP = re.compile(r"\.(?P<name>[^.\[\]]+)|\[(?P<index>\d+)\]|\[\.\.\.\]")
 
@@ -56,6 +57,8 @@ def read_located(path: Path) -> Located:
         raise MappingError(f"not YAML: {fault.problem}", where=f"{path}:{line}") from fault
     if node is None:
         raise MappingError("the file is empty", where=str(path))
+    if found := foreign(node):
+        raise MappingError(found.message, where=f"{path}:{found.line}", fix=found.fix)
     lines: dict[tuple[str | int, ...], int] = {}
     return Located(path, _plain(path, node, (), lines), lines)
 

@@ -23,6 +23,7 @@ from adapter.model.coverage import Coverage
 from adapter.model.dates import add_days
 from adapter.model.monitoring import DueStatus, Response
 from adapter.model.resource import RawResource
+from adapter.model.yaml_nodes import foreign
 from adapter.protocol.case_records import RECORD_KINDS, attestation, build_record, enrolment, patient
 
 Tree = dict[str, Any]
@@ -95,6 +96,18 @@ def _mapping(loader: _TextLoader, node: yaml.MappingNode) -> Tree:
 _TextLoader.add_constructor("tag:yaml.org,2002:map", _mapping)
 
 
+def _constructed(text: str, path: Path) -> Any:
+    loader = _TextLoader(text)
+    loader.name = str(path)
+    try:
+        node = loader.get_single_node()
+        if found := foreign(node):
+            raise ProtocolError(found.message, where=f"{path}:{found.line}", fix=found.fix)
+        return loader.construct_document(node) if node is not None else None
+    finally:
+        loader.dispose()
+
+
 def load_cases(path: Path, questionnaire: str) -> tuple[Case, ...]:
     """Read a cases file; ``questionnaire`` is the canonical that ``attested`` answers belong to.
 
@@ -102,7 +115,7 @@ def load_cases(path: Path, questionnaire: str) -> tuple[Case, ...]:
     """
     try:
         with path.open(encoding="utf-8") as text:
-            tree = yaml.load(text, Loader=_TextLoader)  # noqa: S506 - a BaseLoader: text only
+            tree = _constructed(text.read(), path)
     except FileNotFoundError as fault:
         raise ProtocolError("no such file", where=str(path), fix="pass --cases FILE") from fault
     except yaml.YAMLError as fault:

@@ -15,6 +15,7 @@ from typing import TypeVar
 import yaml
 
 from adapter.errors import ProtocolError
+from adapter.model.yaml_nodes import foreign
 
 Word = TypeVar("Word", bound=str)
 
@@ -163,4 +164,6 @@ def read_tree(path: Path) -> Tree:
         raise ProtocolError(f"is not YAML: {problem}", where=place) from fault
     if node is None:
         raise ProtocolError("is empty", where=path.name)
+    if found := foreign(node):
+        raise ProtocolError(found.message, where=f"{path.name}:{found.line}", fix=found.fix)
     return Tree(node, path.name)

@@ -78,8 +78,25 @@ def type_in_name(name: str) -> str:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """``*.ndjson`` and ``*.ndjson.gz`` of a folder, in name order."""
-    return sorted(path for path in folder.iterdir() if path.name.endswith((".ndjson", ".ndjson.gz")))
+    """``*.ndjson`` and ``*.ndjson.gz`` of a folder, in name order.
+
+    Raises SourceUntrustworthy for one that is no file (a folder, a pipe that would never end) or a link out
+    of the folder: who may write there must not choose what else we read.
+    """
+    paths = sorted(path for path in folder.iterdir() if path.name.endswith((".ndjson", ".ndjson.gz")))
+    for path in paths:
+        if not path.is_file():
+            raise SourceUntrustworthy("this is no file", where=_printable(path), fix="move it elsewhere")
+        if path.is_symlink() and path.resolve().parent != folder.resolve():
+            raise SourceUntrustworthy(
+                "a link leads out of the folder", where=_printable(path), fix="put the file itself there"
+            )
+    return paths
+
+
+def _printable(path: Path) -> str:
+    """A file's name as it may stand in a message: what steers a terminal or breaks a line is spelled out."""
+    return path.name.encode("unicode_escape").decode("ascii") if not path.name.isprintable() else path.name
 
 
 class _BoundedGzip(io.RawIOBase):

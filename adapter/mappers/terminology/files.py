@@ -18,6 +18,7 @@ from typing import NamedTuple, NoReturn
 import yaml
 
 from adapter.errors import MappingError
+from adapter.model.yaml_nodes import foreign
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _RATIO = re.compile(r"(-?\d+)/(\d+)")
@@ -150,6 +151,8 @@ def read_yaml(path: Path, root: Path) -> YamlFile:
         raise MappingError(
             f"not YAML: {problem.problem}", where=f"{name}:{line}", fix="check indentation"
         ) from problem
+    if found := foreign(node):
+        raise MappingError(found.message, where=f"{name}:{found.line}", fix=found.fix)
     lines: dict[tuple[str, ...], int] = {}
     content = _plain(node, (), lines, name) if node else None
     return YamlFile(content, lines, name)
