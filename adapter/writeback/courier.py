@@ -186,7 +186,7 @@ class Courier:
         except (WriteConflict, SourceUnavailable, Part) as fault:
             # another process may have been first, or only the answer was lost
             if not all([await self._carrier.holds(change.reference) for change in changes]):
-                raise fault.fault if isinstance(fault, Part) else fault
+                raise (fault.fault if isinstance(fault, Part) else fault) from None
             self._journal.shared_there(changes)
             return
         self._at("shared sent")
