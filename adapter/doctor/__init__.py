@@ -42,13 +42,13 @@ async def examine(
             "the site has no server", where="site.toml, base_url", fix="set it, or give --base-url"
         )
     origins = origins_of(site, url)
-    found = await careful("TLS", lambda: connection.certificate(url, site, now()))
+    found = await careful("tls", lambda: connection.certificate(url, site, now()))
     reached = all(one.state != "fail" for one in found)
     if reached:
         found += await careful("clock", lambda: connection.clock(url, origins, site, now))
         found += await _inside(trial, url, patience)
     else:
-        found.append(Finding("server", "fail", "not looked at: it cannot be reached safely", "see TLS"))
+        found.append(Finding("server", "fail", "not looked at: it cannot be reached safely", "see tls"))
 
     async def here() -> list[Finding]:
         return machine.database(workspace)

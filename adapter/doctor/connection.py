@@ -30,7 +30,7 @@ async def certificate(base_url: str, site: Site, now: datetime) -> list[Finding]
     if origin.scheme == "http":
         local = origin.host in ("127.0.0.1", "::1", "localhost")
         seen = f"{origin} is not encrypted"
-        return [Finding("TLS", "ok" if local else "fail", seen, "" if local else "use https")]
+        return [Finding("tls", "ok" if local else "fail", seen, "" if local else "use https")]
     try:
         async with asyncio.timeout(SECONDS):
             _, writer = await asyncio.open_connection(
@@ -38,12 +38,12 @@ async def certificate(base_url: str, site: Site, now: datetime) -> list[Finding]
             )
     except ssl.SSLCertVerificationError as fault:
         fix = "if the hospital has its own authority, name its certificate in ca_file of site.toml"
-        return [Finding("TLS", "fail", f"{origin}: {fault.verify_message}", fix)]
+        return [Finding("tls", "fail", f"{origin}: {fault.verify_message}", fix)]
     except ssl.SSLError as fault:
-        return [Finding("TLS", "fail", f"{origin}: {fault.reason or 'no TLS'}", "ask for TLS 1.2 or newer")]
+        return [Finding("tls", "fail", f"{origin}: {fault.reason or 'no TLS'}", "ask for TLS 1.2 or newer")]
     except (OSError, TimeoutError) as fault:
         fix = "check base_url, the firewall between here and there, and VPN"
-        return [Finding("TLS", "fail", f"{origin} does not answer ({type(fault).__name__})", fix)]
+        return [Finding("tls", "fail", f"{origin} does not answer ({type(fault).__name__})", fix)]
     end: ssl.SSLObject = writer.get_extra_info("ssl_object")
     shown, version = end.getpeercert() or {}, end.version()
     writer.close()
@@ -51,7 +51,7 @@ async def certificate(base_url: str, site: Site, now: datetime) -> list[Finding]
     soon = until - now < _SOON
     fix = "ask the hospital when it will be replaced" if soon else ""
     seen = f"{version}, the certificate is valid until {until:%Y-%m-%d}"
-    return [Finding("TLS", "warn" if soon else "ok", seen, fix)]
+    return [Finding("tls", "warn" if soon else "ok", seen, fix)]
 
 
 async def clock(base_url: str, origins: Origins, site: Site, now: Callable[[], datetime]) -> list[Finding]:

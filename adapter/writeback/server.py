@@ -19,6 +19,7 @@ import msgspec
 import stamina
 
 from adapter.errors import (
+    ConfigError,
     SourceRefused,
     SourceUnavailable,
     SourceUntrustworthy,
@@ -85,8 +86,8 @@ class Server:
         await self._http.aclose()
 
     async def search(self, resource_type: str, **parameters: str) -> list[Json]:
-        """All matches over all pages, each once. Raises SourceRefused, SourceUnavailable (after retries) or
-        SourceUntrustworthy."""
+        """All matches over all pages, each once. Raises ConfigError (401), SourceRefused (any other refusal),
+        SourceUnavailable (after retries) or SourceUntrustworthy."""
         url: str | None = str(httpx.URL(f"{self.base_url}/{resource_type}", params=parameters))
         found: dict[str, Json] = {}
         seen: set[str] = set()
@@ -172,6 +173,13 @@ class Server:
         async for attempt in stamina.retry_context(on=_again, attempts=3, wait_initial=0.5):
             with attempt:
                 answer = await self._once("GET", url, what)
+        if answer.status_code == 401:
+            # Every request would end like this one: no rung is closed and nobody was looked up.
+            raise ConfigError(
+                "the server does not accept the token" if self._token else "the server asks for a token",
+                where=what,
+                fix="adapter doctor shows more; smart, token_file or ADAPTER_TOKEN_FILE say how it is had",
+            )
         if answer.status_code != 200 and answer.status_code not in allowed:
             raise SourceRefused(_codes(answer), where=f"{what}: {answer.status_code}")
         return answer

@@ -15,6 +15,6 @@ async def test_hapi_has_what_the_protocol_needs(hapi_base_url: str, tmp_path: Pa
     )
     states = {(one.check, one.state) for one in examined.findings}
     assert examined.sound, [one for one in examined.findings if one.state == "fail"]
-    for check in ("TLS", "clock", "metadata", "types", "parameters", "searches", "changes", "write-back"):
+    for check in ("tls", "clock", "metadata", "types", "parameters", "searches", "changes", "write-back"):
         assert (check, "ok") in states
     assert any("HAPI" in one.seen for one in examined.findings if one.check == "metadata")

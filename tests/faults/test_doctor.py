@@ -130,7 +130,7 @@ async def test_a_sound_site_has_nothing_to_fix(demo: Trial, tmp_path: Path, key_
     assert examined.sound
     assert {check: state for check, state in told(examined).items() if state != "ok"} == {}
     assert set(told(examined)) >= {
-        "TLS", "clock", "token", "scopes", "metadata", "types", "parameters", "searches", "changes",
+        "tls", "clock", "token", "scopes", "metadata", "types", "parameters", "searches", "changes",
         "codes", "units", "export", "write-back", "disk", "database",
     }  # fmt: skip
     assert "no known make" in next(one.seen for one in examined.findings if one.check == "dialect")
@@ -254,7 +254,7 @@ async def test_certificates(
     private, public = certificate(tmp_path, days, name)
     with serving(hospital(), ssl_keyfile=private, ssl_certfile=public) as server:
         examined = await page(at(demo, server.base_url, key_file, ca_file=public if known else ""), tmp_path)
-    (tls,) = (one for one in examined.findings if one.check == "TLS")
+    (tls,) = (one for one in examined.findings if one.check == "tls")
     assert tls.state == state
     assert re.search(text, tls.seen)
     assert ("token" in told(examined)) is (state != "fail")
@@ -293,5 +293,5 @@ def test_the_command(plan: dict[str, Any], code: int, tmp_path: Path) -> None:
         shown = CliRunner().invoke(app, base)
         read = CliRunner().invoke(app, [*base, "--json"])
     assert shown.exit_code == read.exit_code == code
-    assert json.loads(read.stdout)["findings"][0]["check"] == "TLS"
+    assert json.loads(read.stdout)["findings"][0]["check"] == "tls"
     assert CANARY not in shown.output + read.output

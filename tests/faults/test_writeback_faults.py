@@ -17,7 +17,13 @@ import pytest
 import respx
 import stamina
 
-from adapter.errors import SourceRefused, SourceUnavailable, SourceUntrustworthy, WriteRefused
+from adapter.errors import (
+    ConfigError,
+    SourceRefused,
+    SourceUnavailable,
+    SourceUntrustworthy,
+    WriteRefused,
+)
 from adapter.model.decision import Decision
 from adapter.store.ledger import Ledger, Memory
 from adapter.writeback.file import write_bundle_file
@@ -298,7 +304,7 @@ async def test_a_token_that_is_never_accepted_is_asked_for_twice_and_no_more(
 ) -> None:
     tokens = Tokens()
     route = router.get(re.compile(rf"{BASE}/.*")).mock(return_value=httpx.Response(401))
-    with pytest.raises(SourceRefused):
+    with pytest.raises(ConfigError):
         await write(tmp_path, decision("eligible"), token=tokens)
     assert tokens.asked == [False, True]
     assert route.call_count == 2
