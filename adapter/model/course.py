@@ -15,7 +15,7 @@ from adapter.model.quantity import Comparison
 from adapter.model.selection import Bound, Selection
 
 ResponseWord = Literal["complete", "partial", "none", "relapse", "unknown"]
-DoseTake = Literal["first", "latest", "highest", "lowest"]
+DoseTake = Literal["first", "latest", "highest", "lowest", "total"]
 DoseDirection = Literal["reduction", "increase", "any"]
 EARLIER = "earlier"
 """``at: earlier`` asks about any visit planned before the one in hand."""
@@ -32,13 +32,17 @@ class ResponseIs(Node, frozen=True, kw_only=True):
 
 
 class DoseOf(Node, frozen=True, kw_only=True):
-    """A daily dose of some drugs in a period; per kilogram if a reading of the weight is named."""
+    """A daily dose of some drugs in a period, or (``total``) all of it.
+
+    Per kilogram if a reading of the weight is named, per square metre if one of the ``height`` is named too.
+    """
 
     drugs: tuple[str, ...]
     label: str = ""
     take: DoseTake = "latest"
     period: Period = Period()
     weight: Selection | None = None
+    height: Selection | None = None
 
 
 class DoseTarget(Node, frozen=True, kw_only=True):

@@ -42,34 +42,44 @@ def read_response(fields: Fields, tree: Tree, scope: Scope) -> ResponseIs:
 def read_dose(fields: Fields, tree: Tree, scope: Scope) -> DoseIs:
     parts = fields["dose"].fields(words.PLACES["dose"])
     drugs, label = read_selected(parts, fields["dose"], scope)
-    weight = _weight(parts["weight"], scope) if "weight" in parts else None
+    if "area" in parts and "weight" in parts:
+        raise parts["area"].mistake("a dose is either by weight: or by area:")
+    size = (
+        parts["area"].fields(words.PLACES["area"], required=words.PLACES["area"])
+        if "area" in parts
+        else parts
+    )
+    weight = _measured(size["weight"], scope, "kg", "weight") if "weight" in size else None
+    height = _measured(size["height"], scope, "cm", "height") if "height" in size else None
     dose = DoseOf(
         drugs=drugs,
         label=label,
         take=parts["take"].one_of(words.DOSE_TAKES, "dose") if "take" in parts else "latest",
         period=read_period(parts, scope),
         weight=weight,
+        height=height,
         where=fields["dose"].where,
     )
     if "target" in fields:
-        if weight is None:
+        if weight is None or height is not None or dose.take == "total":
             raise fields["target"].mistake("a target by weight needs weight: <reading>")
         tree.fields(("dose", "target"))
         return DoseIs(dose=dose, target=_target(fields["target"]), where=tree.where)
-    unit = "mg/kg/d" if weight is not None else "mg/d"
+    unit = "mg/m2" if height is not None else "mg/kg" if weight is not None else "mg"
+    unit += "" if dose.take == "total" else "/d"
     bounds = _bounds(fields, unit)
     if not bounds:
         raise tree.mistake("dose: needs a comparison or a target", f"for example at_most: 4 {unit}")
     return DoseIs(dose=dose, bounds=bounds, unit=unit, where=tree.where)
 
 
-def _weight(tree: Tree, scope: Scope) -> Selection:
+def _measured(tree: Tree, scope: Scope, unit: str, what: str) -> Selection:
     name = tree.one_of(scope.reading_names, "reading")
     found = scope.readings.get(name)
     if found is None:
         raise tree.mistake(f"reading {name!r} cannot be used here", "correct it where it is defined")
-    if scope.vocabulary.concepts[found.concepts[0]].unit != "kg":
-        raise tree.mistake(f"reading {name!r} is no weight", "name a reading in kg")
+    if scope.vocabulary.concepts[found.concepts[0]].unit != unit:
+        raise tree.mistake(f"reading {name!r} is no {what}", f"name a reading in {unit}")
     return found
 
 
@@ -89,6 +99,8 @@ def _bound(comparison: Comparison, tree: Tree, unit: str) -> Bound:
 
 def _amount(tree: Tree, unit: str) -> Amount:
     amount = read_plain_amount(tree)
+    if unit == "mg" and amount.unit == "g":
+        return Amount(value=amount.value * 1000, unit="mg", text=amount.text, where=tree.where)
     if amount.unit != unit:
         raise tree.mistake(f"a dose is given in {unit} here, not {amount.unit!r}", f"write it in {unit}")
     return amount

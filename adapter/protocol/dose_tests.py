@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
+from math import isqrt
 
 from adapter.model.course import DoseChanged, DoseIs, DoseTarget
 from adapter.model.decision import Evidence
+from adapter.model.facts import Source
 from adapter.model.kleene import Truth, all_of
-from adapter.model.quantity import Interval, number_text
+from adapter.model.quantity import Interval, brief, number_text
+from adapter.model.selection import Selection
 from adapter.protocol.context import Context
 from adapter.protocol.days import Frame
+from adapter.protocol.dose_totals import total_in
 from adapter.protocol.doses import Dose, doses_in
 from adapter.protocol.judge import SYMBOLS, compare_intervals, distance, worded
+from adapter.protocol.occurrences import MEDICATION_TYPES
 from adapter.protocol.outcome import Outcome, merge_evidence, unique
 from adapter.protocol.readings import collect, deciding, evidence_of, wanted
 
@@ -23,15 +28,20 @@ def dose_outcome(test: DoseIs, context: Context) -> Outcome:
     frame = context.frame(test.dose.period)
     if frame is None:
         return Outcome(Truth.UNKNOWN, needs=context.missing(test.dose.period.start, test.dose.period.end))
+    if test.dose.take == "total":
+        return _total(test, frame, context)
     found = doses_in(test.dose.drugs, frame, context)
     if not found:
         return Outcome(Truth.UNKNOWN, needs=(f"the daily dose of {test.dose.label}, {frame}",))
     chosen = _take(found, test.dose.take)
-    weight, weighed, needs = _weight(test, context)
+    weight, weighed, needs = _size(test, context)
     if test.dose.weight is not None and weight is None:
         return Outcome(Truth.UNKNOWN, (*_evidence(chosen, ""), *weighed.evidence), weighed.flags, needs)
     assert chosen.value is not None  # noqa: S101 - days without a known dose were left out
-    truth, compared, flags, gap = _compare(test, chosen.value, weight)
+    if test.target is not None and weight is not None:
+        truth, compared, flags, gap = _compare_target(test.target, chosen.value, weight)
+    else:
+        truth, compared, flags, gap = _compare(test, Interval.exactly(chosen.value), weight)
     evidence = merge_evidence((_evidence(chosen, compared), weighed.evidence))
     return Outcome(truth, evidence, unique((*chosen.flags, *weighed.flags, *flags)), needs, gap)
 
@@ -48,8 +58,64 @@ def _take(found: tuple[Dose, ...], take: str) -> Dose:
     return found[-1]
 
 
-def _weight(test: DoseIs, context: Context) -> tuple[Interval | None, Outcome, tuple[str, ...]]:
-    selection = test.dose.weight
+def _total(test: DoseIs, frame: Frame, context: Context) -> Outcome:
+    """All of the drug in the period; what is not known may be any amount."""
+    size, measured, needs = _size(test, context)
+    if test.dose.weight is not None and size is None:
+        return Outcome(Truth.UNKNOWN, measured.evidence, measured.flags, needs)
+    total = total_in(test.dose.drugs, frame, context)
+    truth, compared, flags, gap = _compare(test, total.value, size)
+    shown = [
+        Evidence(
+            source=row.source,
+            role="used",
+            concept=row.concept,
+            when=row.start.iso if row.start else "",
+            original=row.code.display or row.code.code,
+            compared=compared,
+        )
+        for row in total.rows
+    ]
+    if total.covered:
+        shown += [
+            Evidence(Source(f"coverage/{name}"), "used", compared=compared) for name in MEDICATION_TYPES
+        ]
+    needs = (f"complete records of {test.dose.label} with their doses, {frame}",)
+    every = unique((*total.flags, *measured.flags, *flags))
+    wanted_ = needs if truth is Truth.UNKNOWN else ()
+    return Outcome(truth, merge_evidence((shown, measured.evidence)), every, wanted_, gap)
+
+
+def _size(test: DoseIs, context: Context) -> tuple[Interval | None, Outcome, tuple[str, ...]]:
+    """The weight in kg, or the body surface area in m2 by Mosteller (N Engl J Med 1987;317:1098)."""
+    weight, weighed, needs = _measured(test.dose.weight, context)
+    if test.dose.height is None or weight is None:
+        return weight, weighed, needs
+    height, seen, needs = _measured(test.dose.height, context)
+    outcome = Outcome(Truth.TRUE, (*weighed.evidence, *seen.evidence), unique((*weighed.flags, *seen.flags)))
+    return (None if height is None else surface(height, weight)), outcome, needs
+
+
+def surface(height: Interval, weight: Interval) -> Interval:
+    """The square root of cm times kg over 3600, to within a millionth.
+
+    >>> str(surface(Interval.exactly(180), Interval.exactly(80)))
+    '2'
+    """
+    low = None if not height.low or not weight.low else _root(height.low * weight.low / 3600, up=False)
+    high = None if not height.high or not weight.high else _root(height.high * weight.high / 3600, up=True)
+    return Interval(low, high)
+
+
+def _root(number: Fraction, *, up: bool) -> Fraction:
+    root = isqrt(int(number * 10**12))
+    exact = Fraction(root, 10**6) ** 2 == number
+    return Fraction(root if exact or not up else root + 1, 10**6)
+
+
+def _measured(
+    selection: Selection | None, context: Context
+) -> tuple[Interval | None, Outcome, tuple[str, ...]]:
     if selection is None:
         return None, Outcome(Truth.TRUE), ()
     pool = collect(selection, context)
@@ -61,24 +127,20 @@ def _weight(test: DoseIs, context: Context) -> tuple[Interval | None, Outcome, t
         return None, Outcome(Truth.UNKNOWN, pool.others(), flags), needs
     [value] = values
     flags = unique(flag for row in rows for flag in row.flags)
-    evidence = tuple(evidence_of(row, "used", compared="weight of the dose per kg") for row in rows)
+    evidence = tuple(evidence_of(row, "used", compared="size that the dose goes by") for row in rows)
     return value, Outcome(Truth.TRUE, (*evidence, *pool.others()), flags), ()
 
 
-def _compare(
-    test: DoseIs, dose: Fraction, weight: Interval | None
-) -> tuple[Truth, str, tuple[str, ...], str]:
-    if test.target is not None and weight is not None:
-        return _compare_target(test.target, dose, weight)
-    value = Interval.exactly(dose)
-    if weight is not None:
-        value = _per(dose, weight)
+def _compare(test: DoseIs, dose: Interval, size: Interval | None) -> tuple[Truth, str, tuple[str, ...], str]:
+    value = dose if size is None else _per(dose, size)
+    plain = "mg" if test.dose.take == "total" else "mg/d"
+    of_size = "" if size is None else f" / {brief(size)} {'m2' if test.dose.height else 'kg'}"
     truths, said, flags, gaps = [], [], [], []
     for bound in test.bounds:
         limit = Interval.exactly(bound.amount.value)
         truth = compare_intervals(value, bound.comparison, limit)
         truths.append(truth)
-        shown = f"{number_text(dose)} mg/d" + (f" / {weight} kg = {value} mg/kg/d" if weight else "")
+        shown = f"{dose} {plain}{of_size}" + (f" = {brief(value)} {test.unit}" if of_size else "")
         said.append(worded(shown, SYMBOLS[bound.comparison], f"{limit} {test.unit}", truth))
         edge = bound.amount.value
         flags += ["BOUNDARY"] if value.touches(edge) and value.contains(edge) else []
@@ -88,10 +150,10 @@ def _compare(
     return truth, " and ".join(said), tuple(flags), gap
 
 
-def _per(dose: Fraction, weight: Interval) -> Interval:
-    low = dose / weight.high if weight.high else None
-    high = dose / weight.low if weight.low else None
-    return Interval(low, high, weight.high_closed, weight.low_closed)
+def _per(dose: Interval, size: Interval) -> Interval:
+    low = dose.low / size.high if size.high and dose.low is not None else None
+    high = dose.high / size.low if size.low and dose.high is not None else None
+    return Interval(low, high, size.high_closed, size.low_closed)
 
 
 def _compare_target(

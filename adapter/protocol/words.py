@@ -67,7 +67,7 @@ EVENT_FILTERS = ("category", "having", "lacking", "narrower")
 VERDICTS = ("met", "not_met", "unknown")
 BODY = ("met_when", "decide")
 RESPONSES: tuple[ResponseWord, ...] = ("complete", "partial", "none", "relapse", "unknown")
-DOSE_TAKES: tuple[DoseTake, ...] = ("first", "latest", "highest", "lowest")
+DOSE_TAKES: tuple[DoseTake, ...] = ("first", "latest", "highest", "lowest", "total")
 DIRECTIONS: tuple[DoseDirection, ...] = ("reduction", "increase", "any")
 SEVERITIES: tuple[Severity, ...] = ("low", "medium", "high")
 OVERALLS = tuple(one.value for one in Overall)
@@ -165,7 +165,8 @@ PLACES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "response alternative": ("name", "reading", "met_when"),
         "due": ("id", "what", "after", "day", "from", "to", "source", "when", "done_when"),
         "timed": ("after", "between", "approximately", "look_back", "named", "steady"),
-        "dose": (*SELECTORS, "take", *PERIOD, "weight"),
+        "dose": (*SELECTORS, "take", *PERIOD, "weight", "area"),
+        "area": ("height", "weight"),
         "dose take": DOSE_TAKES,
         "target": ("per_kg", "at_most", "tolerance"),
         "dose_change": (*SELECTORS, "direction", *PERIOD),

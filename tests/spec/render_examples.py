@@ -17,6 +17,7 @@ readings:
   first_egfr: {finding: egfr, take: earliest}
   last_egfr: {finding: egfr, within: laboratory}
   weight_now: {finding: weight}
+  height_now: {finding: height}
 visits:
   - {id: W48, name: Week 48, day: 337, from: 300, to: 374}
 monitoring: {day_zero: screening}
@@ -152,6 +153,19 @@ CONDITIONS: list[tuple[str, str, str]] = [
         "(at least 2 hours apart and at most 48 hours apart)",
         "自读数「first_egfr」到读数「last_egfr」上升不低于5 mL/min/1.73 m2"
         "（相隔不少于2小时且相隔不超过48小时）",
+    ),
+    (
+        "dose: {drug: cyclophosphamide, take: total, to: biopsy}, at_most: 36 g",
+        "the cumulative dose of cyclophosphamide up to biopsy in mg is at most 36 g",
+        "环磷酰胺的累积剂量（至肾活检日止）（mg）不高于36 g",
+    ),
+    (
+        "dose: {drug: rituximab, area: {height: height_now, weight: weight_now}}, at_most: 375 mg/m2/d",
+        "the latest daily dose of rituximab "
+        "(by the body surface from the reading “height_now” and the reading “weight_now”) "
+        "in mg/m2/d is at most 375 mg/m2/d",
+        "利妥昔单抗的最近日剂量（体表面积取自读数「height_now」与读数「weight_now」）"
+        "（mg/m2/d）不高于375 mg/m2/d",
     ),
     (
         "some: {at_least: 2, of: [{sex: male}, {sex: female}, {criterion: OTHER}]}",

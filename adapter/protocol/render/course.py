@@ -61,6 +61,9 @@ def _dose_is(test: DoseIs, voice: Voice) -> str:
 
 def _dose_of(dose: DoseOf, voice: Voice) -> str:
     weight = voice.phrase("DoseOf.weight", weight=say_selection(dose.weight, voice)) if dose.weight else ""
+    if dose.weight and dose.height:
+        height = say_selection(dose.height, voice)
+        weight = voice.phrase("DoseOf.area", height=height, weight=say_selection(dose.weight, voice))
     return voice.phrase(
         "DoseOf",
         dose=voice.phrase(f"DoseOf.{dose.take}", drugs=_drugs(dose.drugs, voice)),

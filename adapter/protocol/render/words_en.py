@@ -190,6 +190,8 @@ PHRASES: Mapping[str, str] = MappingProxyType(
         "DoseOf.latest": "the latest daily dose of {drugs}",
         "DoseOf.highest": "the highest daily dose of {drugs}",
         "DoseOf.lowest": "the lowest daily dose of {drugs}",
+        "DoseOf.total": "the cumulative dose of {drugs}",
+        "DoseOf.area": "by the body surface from {height} and {weight}",
         "DoseOf.weight": "by the weight from {weight}",
         "DoseTarget": "{per_kg} mg/kg/d{details}",
         "DoseTarget.at_most": "at most {at_most} mg/d",

@@ -189,6 +189,8 @@ PHRASES: Mapping[str, str] = MappingProxyType(
         "DoseOf.latest": "{drugs}的最近日剂量",
         "DoseOf.highest": "{drugs}的最高日剂量",
         "DoseOf.lowest": "{drugs}的最低日剂量",
+        "DoseOf.total": "{drugs}的累积剂量",
+        "DoseOf.area": "体表面积取自{height}与{weight}",
         "DoseOf.weight": "体重取{weight}",
         "DoseTarget": "{per_kg} mg/kg/d{details}",
         "DoseTarget.at_most": "最多{at_most} mg/d",
