@@ -168,14 +168,13 @@ def test_only_landed_lines_name_anybody(run: Run) -> None:
 
 
 def test_every_step_is_on_record(run: Run) -> None:
-    """In order, in the audit; an export before and after it."""
+    """In order, in the audit; plans and writes in between; an export before and after it."""
     done = ran(["audit", "show", "--json", "-w", str(run.workspace.root)])
     rows = [json.loads(line) for line in done.splitlines()]
     actions = [row["action"] for row in rows]
-    writes = actions.count("write")
-    assert writes
-    exports = ["export"] * 4
-    assert actions == ["fetch", "screen", "screen", "monitor", *["write"] * writes, *exports]
+    assert actions[:4] == ["fetch", "screen", "screen", "monitor"]
+    assert actions[-4:] == ["export"] * 4
+    assert "write" in actions[4:-4]
     phases = [json.loads(row["detail"])["phase"] for row in rows if row["action"] == "export"]
     assert phases == ["begun", "done", "begun", "done"]
     assert "CANARY" not in done

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from sqlalchemy import Engine
 
 from adapter.errors import ConfigError, NotFound
 from adapter.store import audit, outbox_state
-from adapter.store.database import open_database, reading
+from adapter.store.database import reading
 from adapter.store.lease import SECONDS, Holder, Leases, this_process
 from adapter.store.outbox import Draft, Outbox, move
 from adapter.store.outbox_state import FINAL, MOVES, NEW, STATES, may
@@ -25,10 +24,9 @@ SERVER = "https://hospital.example/fhir"
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    one = open_database(tmp_path / "adapter.sqlite")
-    yield one
-    one.dispose()
+def engine(database: Engine) -> Engine:
+    """On SQLite and on PostgreSQL."""
+    return database
 
 
 def draft(content: str = "a", subject: str = "p1", rung: str = "List") -> Draft:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -27,10 +26,9 @@ KEY = b"signing-key-of-the-ward"
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    opened = open_database(tmp_path / "adapter.sqlite")
-    yield opened
-    opened.dispose()
+def engine(database: Engine) -> Engine:
+    """On SQLite and on PostgreSQL."""
+    return database
 
 
 def numbered(*numbers: int, since: int | None = None) -> Notification:
