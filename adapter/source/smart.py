@@ -28,7 +28,7 @@ import msgspec
 from joserfc import jwt
 
 from adapter.config import Smart
-from adapter.errors import ConfigError
+from adapter.errors import AdapterError, ConfigError
 from adapter.origins import Origins
 from adapter.source.authorisation import Authorisation, Endpoint, Refused, TokenAnswer, Waiting
 from adapter.source.keys import SigningKey
@@ -84,6 +84,8 @@ class SmartToken:
         self._lock = asyncio.Lock()
         self._token = ""
         self._issued = self._until = 0.0
+        self._faults = 0
+        self._fault: AdapterError | None = None
         self._endpoint: Endpoint | None = None
         self.skew = 0.0
         self.grant: Grant | None = None
@@ -107,14 +109,16 @@ class SmartToken:
         Raises ConfigError for a refusal, SourceUnavailable when there is no answer after retries,
         SourceUntrustworthy for an answer that is none.
         """
-        seen = self._token
+        seen, faults = self._token, self._faults
         if not renew and self._lasts():
             return seen
         async with self._lock:
             renewed_meanwhile = self._token != seen
             if self._lasts() and (renewed_meanwhile or not renew or self._just_issued()):
                 return self._token
-            await self._sign_in()
+            if self._fault is not None and self._faults != faults:
+                raise self._fault  # of whom we waited for: asking again at once would end alike
+            await self._tried()
             return self._token
 
     async def endpoint(self) -> Endpoint:
@@ -130,6 +134,14 @@ class SmartToken:
     def _just_issued(self) -> bool:
         """Requests that were under way with the token before are refused one after the other."""
         return self._monotonic() - self._issued < min(1.0, (self._until - self._issued) / 10)
+
+    async def _tried(self) -> None:
+        try:
+            await self._sign_in()
+        except AdapterError as fault:
+            self._fault = fault
+            self._faults += 1
+            raise
 
     async def _sign_in(self) -> None:
         endpoint = await self.endpoint()
@@ -151,7 +163,8 @@ class SmartToken:
                 continue
             self._accept(token, key, answered)
             return
-        raise _explained(refused[0], self._smart, keys, self._clock())
+        plain = next((fault for fault in refused if fault.code not in _MAYBE_CLOCK), refused[0])
+        raise _explained(plain, self._smart, keys)
 
     async def _with_clock(self, url: str, key: SigningKey) -> tuple[TokenAnswer, float]:
         """Sign by our clock, and by the server's if it refuses and differs."""
@@ -209,7 +222,7 @@ def _lifetime(said: Any) -> float:
     return min(seconds, _LONGEST) if seconds > 0 else _LIFETIME
 
 
-def _explained(fault: Refused, smart: Smart, keys: Sequence[SigningKey], now: datetime) -> ConfigError:
+def _explained(fault: Refused, smart: Smart, keys: Sequence[SigningKey]) -> ConfigError:
     kids = ", ".join(key.kid for key in keys)
     fix = {
         "invalid_scope": f"have these granted, or ask for less in smart.scopes: {' '.join(smart.scopes)}",

@@ -114,6 +114,17 @@ async def test_many_who_need_a_token_share_one_sign_in() -> None:
         assert len(hospital.statements) == 2
 
 
+async def test_many_who_are_refused_were_refused_once() -> None:
+    """Some servers lock a client out that fails too often."""
+    with serving(Guarded(public_set([RS]))) as hospital:
+        token = source(hospital, ES)
+        ended = await asyncio.gather(*(token() for _ in range(20)), return_exceptions=True)
+        assert {type(one) for one in ended} == {ConfigError}
+        assert len(hospital.forms) == 1
+        hospital.jwks = public_set([ES])
+        assert await token() in hospital.tokens  # who asks later is asked for anew
+
+
 @pytest.mark.parametrize("key", [ES, RS], ids=lambda key: key.algorithm)
 async def test_a_token_that_ends_in_mid_paging_is_renewed(key: SigningKey) -> None:
     """Twelve pages of 0.15 s with tokens that live 0.4 s."""
