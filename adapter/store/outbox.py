@@ -7,6 +7,7 @@ that no two of them ever tell different stories. Moves are those of :mod:`adapte
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Literal
 
@@ -171,10 +172,20 @@ class Outbox:
             self._audit(connection, "plan", moved, now)
         return found
 
-    def settle(self, subject: str, study: str, purpose: str, rung: str, now: datetime, *, done: bool) -> None:
+    def settle(
+        self,
+        subject: str,
+        study: str,
+        purpose: str,
+        rung: str,
+        now: datetime,
+        *,
+        done: bool,
+        within: Connection | None = None,
+    ) -> None:
         """Close what is open about someone of whom nothing is left to write: ``done`` if a lost answer was
-        found on the server, else superseded."""
-        with self._engine.begin() as connection:
+        found on the server, else superseded. ``within`` is the transaction of a caller that writes more."""
+        with self._engine.begin() if within is None else nullcontext(within) as connection:
             only_writer(connection, "outbox")
             moved: list[OutboxRow] = []
             for row in self._open(connection, study, purpose, subject, rung):

@@ -29,7 +29,7 @@ MEANINGS: dict[State, str] = {
     "sending": "a request may be on its way; after a crash: nobody knows yet what arrived",
     "unknown": "the answer was lost; the server is looked at before anything is repeated",
     "done": "the server holds it, and the receipts say in which version",
-    "superseded": "the records say something else by now; this was never sent, or never arrived",
+    "superseded": "the records say something else by now; whatever part of it arrived has its receipts",
     "refused": "the server will not take it on this rung",
     "conflict": "someone changed the resource in between; read and planned again, never forced",
 }

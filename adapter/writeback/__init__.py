@@ -1,7 +1,8 @@
-"""Decisions to ResearchSubject, Flag and Provenance on a server, without ever overruling a person.
+"""Decisions to a hospital, on the best rung its server takes, without ever overruling a person.
 
-``plan`` is pure: decisions, what the server holds, and what the ledger remembers go in; creates, updates,
-respected human decisions and refusals come out. ``send`` carries a plan to a FHIR server, ``file`` writes the
-same transactions to disk. Public: :func:`adapter.writeback.send.write_back`,
-:func:`adapter.writeback.file.write_bundle_file`.
+``plan``, ``monitoring_plan`` and ``note_plan`` are pure: what was decided, what the server holds and what the
+ledger remembers go in; creates, updates, respected human decisions and refusals come out. ``rungs`` chooses
+the ways, ``courier`` carries a plan to its end on one of them, ``journal`` writes every step down, ``send``
+goes down the ladder. Public: :func:`adapter.writeback.send.write_back`,
+:func:`adapter.writeback.send.write_flags`, :class:`adapter.writeback.send.Ladder`. See docs/write-back.md.
 """

@@ -143,6 +143,9 @@ class Courier:
 
     def _ready(self, planned: Sequence[SubjectPlan], first: dict[str, SubjectPlan]) -> list[SubjectPlan]:
         """Settle what needs no request; a lost answer found on the server counts as the first plan."""
+        for one in planned:
+            if one.changes:
+                self._journal.adopt(one)
         states = self._journal.plan(planned)
         waiting: list[SubjectPlan] = []
         for one in planned:
@@ -153,7 +156,6 @@ class Courier:
                 self._done[one.subject] = first[one.subject] if arrived else one
                 self._written += len(first[one.subject].changes) if arrived else 0
                 continue
-            self._journal.adopt(one)
             state = states[one.subject]
             if state == "rejected" or (state == "planned" and self._journal.approval):
                 outcome: Outcome = "rejected" if state == "rejected" else "awaiting_approval"

@@ -79,19 +79,20 @@ class Journal:
         return {subject: row.state for subject, row in rows.items()}
 
     def nothing_left(self, one: SubjectPlan) -> None:
-        """Close what is open about someone of whom nothing is left to write."""
-        self.adopt(one)
+        """Close what is open about someone of whom nothing is left to write: it arrived, or is no news."""
         known = self._outbox.rows(OPEN, one.subject, self._purpose, self._way.rung)
-        if known:
+        if known or one.adopted:
             place = (one.subject, self._study, self._purpose, self._way.rung)
-            self._outbox.settle(*place, self._now, done=bool(one.adopted))
+            with self._ledger.engine.begin() as connection:
+                self._adopt(connection, one, known)
+                self._outbox.settle(*place, self._now, done=bool(one.adopted), within=connection)
 
     def adopt(self, one: SubjectPlan) -> None:
-        """Note own writes whose answer was lost and which are on the server."""
+        """Note own writes whose answer was lost and which are on the server; more is still to be written."""
         if one.adopted:
-            row = self._rows.get(one.subject)
-            receipts = [self._receipt(written, one.subject, row) for written in one.adopted]
-            self._ledger.acknowledge(one.adopted, receipts, self._now)
+            known = self._outbox.rows(OPEN, one.subject, self._purpose, self._way.rung)
+            with self._ledger.engine.begin() as connection:
+                self._adopt(connection, one, known)
 
     def sending_shared(self, changes: Sequence[Change]) -> None:
         self._ledger.intend([change.intent() for change in changes], self._now)
@@ -150,6 +151,14 @@ class Journal:
         with self._ledger.engine.begin() as connection:
             detail = {"rung": self._way.rung, "server": self._ledger.server}
             audit.append(connection, Entry(self._now, audit.actor(), "retract", tuple(references), detail))
+
+    def _adopt(self, connection: Connection, one: SubjectPlan, known: Sequence[OutboxRow]) -> None:
+        carried = [row for row in known if row.state in ("sending", "unknown")]
+        receipts = [
+            self._receipt(each, one.subject, carried[-1] if carried else None) for each in one.adopted
+        ]
+        if one.adopted:
+            self._ledger.acknowledge(one.adopted, receipts, self._now, within=connection)
 
     def _ready(self, connection: Connection, subject: str) -> OutboxRow | None:
         if not self._leases.still_hold(connection, subject):

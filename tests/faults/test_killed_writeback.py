@@ -114,8 +114,8 @@ class Trial:
         assert {row.state for row in rows} <= FINAL
         assert audit.verify(engine, ()).sound
         with Ledger(engine, self.base) as ledger:
-            carried = {receipt.outbox for receipt in ledger.receipts() if receipt.outbox}
-        assert carried <= {row.number for row in rows if row.state == "done"}
+            told = [receipt for receipt in ledger.receipts() if receipt.subject]
+        assert {receipt.outbox for receipt in told} <= {row.number for row in rows}
         engine.dispose()
 
 
