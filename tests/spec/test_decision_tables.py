@@ -6,13 +6,15 @@ Expected values follow the decision table's own rules (``docs/protocol-vocabular
 from __future__ import annotations
 
 import textwrap
+from datetime import date
 from pathlib import Path
 
 import pytest
 
-from adapter.model.decision import CriterionResult
-from adapter.protocol import evaluate, is_candidate, load
+from adapter.model.decision import CriterionResult, Decision
+from adapter.protocol import evaluate, evaluate_candidate, is_candidate, load
 from tests.spec.protocol_words import (
+    P0,
     SCREENING,
     ZONE,
     Row,
@@ -178,3 +180,22 @@ def test_records_that_cannot_be_put_together_ask_for_one_survivor() -> None:
 )
 def test_who_is_worth_a_verdict(rows: list[Row], expected: bool) -> None:
     assert is_candidate(protocol(), facts(*rows), as_of=SCREENING, zone=ZONE) is expected
+
+
+def test_somebody_on_the_study_is_judged_as_of_the_day_of_assessment() -> None:
+    """Whether to judge at all is asked today; the verdict is that of the day before entry."""
+    today = date(2019, 12, 1)
+
+    def judged_then(*rows: Row) -> Decision | None:
+        return evaluate_candidate(protocol(), facts(*rows), as_of=today, assessed=SCREENING, zone=ZONE)
+
+    later = lab("urine_protein_24h", "1", "2019-11-01")
+    rows = (*changed(P0), later)
+    assert judged_then(*rows) == evaluate(protocol(), facts(*rows), as_of=SCREENING, zone=ZONE)
+    assert judged_then(*rows) != evaluate(protocol(), facts(*rows), as_of=today, zone=ZONE)
+    # a PLA2R test alone, and that negative; the same with a diagnosis that came after the assessment
+    negative = lab("pla2r_antibody", "-", "2019-05-10")
+    assert judged_then(negative) is None
+    assert judged_then(negative, had("membranous_nephropathy", "2019-11-01")) is not None
+    same_day = evaluate_candidate(protocol(), facts(*rows), as_of=SCREENING, assessed=SCREENING, zone=ZONE)
+    assert same_day == judged_then(*rows)
