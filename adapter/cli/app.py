@@ -19,6 +19,7 @@ from adapter.cli import (
     explain_text,
     explain_view,
     fetch_view,
+    follow_view,
     keys,
     monitor_view,
     outbox,
@@ -29,6 +30,7 @@ from adapter.cli import (
 )
 from adapter.cli.render_view import Form
 from adapter.cli.terminal import Terminal
+from adapter.config import load_site, product_folder
 from adapter.errors import ConfigError
 from adapter.model import wire
 from adapter.pipeline import Workspace
@@ -135,6 +137,7 @@ def fetch(
 
 
 app.command()(sync_view.sync)
+app.command()(follow_view.follow)
 app.command()(sync_view.coverage)
 
 
@@ -337,12 +340,16 @@ def serve(
             "others out, as docker-compose.yml does by publishing the port on loopback.",
         ),
     ] = False,
+    site: Annotated[
+        str, typer.Option("--site", help="Also take this hospital's subscriptions, docs/subscriptions.md.")
+    ] = "",
 ) -> None:
-    """Serve the adapter's own FHIR endpoint at /fhir and /healthz."""
+    """Serve the adapter's own FHIR endpoint at /fhir, /subscriptions of a hospital, and /healthz."""
     from adapter.web.app import serve as run
 
+    hospital = load_site(product_folder("mappings"), site) if site else None
     with open_store(Workspace(workspace), datetime.now(UTC)) as database:
-        run(database, host, port, shielded=shielded)
+        run(database, host, port, shielded=shielded, site=hospital)
 
 
 @app.command()

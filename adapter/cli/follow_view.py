@@ -1,0 +1,96 @@
+"""``adapter follow``: stay with a hospital, and say what each look brought."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from adapter import following, pipeline
+from adapter.cli.terminal import Terminal
+from adapter.errors import Retriable
+from adapter.following import Answer
+from adapter.model import wire
+from adapter.pipeline import Workspace
+
+console = Terminal()
+progress = Terminal(stderr=True)
+
+
+def follow(
+    base_url: Annotated[
+        str, typer.Option("--base-url", help="The server it was landed from; the site's own unless given.")
+    ] = "",
+    workspace: Annotated[
+        Path, typer.Option("--workspace", "-w", help="Folder for landed data and results.")
+    ] = Path("workspace"),
+    protocol: Annotated[
+        Path | None, typer.Option("--protocol", "-p", help="Protocol folder; NCT03864250 unless given.")
+    ] = None,
+    site: Annotated[str, typer.Option("--site", help="A folder name under mappings/sites/.")] = "demo",
+    every: Annotated[float, typer.Option(min=1, help="Seconds between looks into the inbox.")] = 10,
+    sweep: Annotated[float, typer.Option(min=0.01, help="Hours after which all is looked at anyway.")] = 24,
+    once: Annotated[bool, typer.Option("--once", help="Answer what waits and end, as from cron.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a look.")] = False,
+) -> None:
+    """Answer the hospital's subscriptions: read what changed, screen again whom it touches.
+
+    Messages arrive at adapter serve --site and wait in the database; needs a landing made over REST (adapter
+    fetch). Ends after the look it is at when told to (SIGTERM, Ctrl-C). See docs/subscriptions.md.
+    """
+    trial = pipeline.open_trial(protocol, site)
+    server = base_url or trial.site.base_url
+    patience = _Patience()
+    while True:
+        try:
+            done = asyncio.run(
+                following.answer(
+                    trial,
+                    Workspace(workspace),
+                    server,
+                    now=datetime.now(UTC),
+                    sweep_every=timedelta(hours=sweep),
+                )
+            )
+        except Retriable as fault:
+            if once:
+                raise
+            progress.print(f"{fault.message}; what was told waits, and is tried again")
+            done = None
+        if done is not None:
+            _show(done, as_json)
+        if once or patience.ended(every):
+            return
+
+
+class _Patience:
+    """Sleeps between looks; a request to end cuts the sleep short and never the look."""
+
+    def __init__(self) -> None:
+        self._told = False
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(sign, self._end)
+
+    def ended(self, seconds: float) -> bool:
+        until = time.monotonic() + seconds
+        while not self._told and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, 0.5))
+        return self._told
+
+    def _end(self, _sign: int, _frame: FrameType | None) -> None:
+        self._told = True
+
+
+def _show(done: Answer, as_json: bool) -> None:
+    if as_json:
+        print(wire.encode(done).decode(), flush=True)  # noqa: T201
+        return
+    changed = ", ".join(f"{times} {kind}" for kind, times in done.sync.changes.items()) or "nothing changed"
+    anew = done.judged - done.unchanged
+    console.print(f"{done.messages} messages: {changed}; {done.judged} people, {anew} judged anew")
