@@ -16,7 +16,14 @@ from typing import Any
 
 import pytest
 
-from adapter.errors import AdapterError, ConfigError, SourceRefused, SourceUnavailable, SourceUntrustworthy
+from adapter.errors import (
+    AdapterError,
+    ConfigError,
+    Retriable,
+    SourceRefused,
+    SourceUnavailable,
+    SourceUntrustworthy,
+)
 from adapter.origins import Origins
 from adapter.source.bulk import BulkExport, Manners
 from adapter.source.bulk_download import Care
@@ -626,6 +633,24 @@ async def test_a_gzip_bomb_stops_the_run(run: Run) -> None:
     run.server.on("GET", FILE, Answer(200, zipped(b" " * 2**26), {"Content-Encoding": "gzip"}))
     with pytest.raises(SourceUntrustworthy, match="unpacks to more"):
         await run()
+
+
+async def test_a_full_disk_ends_the_run_and_the_next_goes_on(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``/dev/full`` stands where the file would be written: "no space left on device"."""
+
+    def full(into: Path) -> None:
+        into.unlink(missing_ok=True)
+        into.symlink_to("/dev/full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("adapter.source.bulk_http._forget", full)
+        with pytest.raises(Retriable, match="the disk is full") as caught:
+            await run()
+    assert caught.value.exit_code == 75
+    assert ids(await run()) == EVERYTHING
+    assert run.server.jobs == 1
 
 
 BIG = ndjson(*(observation(f"b{number}", "p1") for number in range(9000)))
