@@ -81,10 +81,13 @@ def public_set(keys: Iterable[SigningKey]) -> dict[str, Any]:
 
 
 def new_key(algorithm: Algorithm) -> SigningKey:
-    key: RSAKey | ECKey = (
-        RSAKey.generate_key(_NEW_RSA_BITS) if algorithm == "RS384" else ECKey.generate_key("P-384")
-    )
-    return SigningKey(key, algorithm, key.thumbprint())
+    """A key named by its thumbprint, which never looks like an option of a command."""
+    while True:
+        key: RSAKey | ECKey = (
+            RSAKey.generate_key(_NEW_RSA_BITS) if algorithm == "RS384" else ECKey.generate_key("P-384")
+        )
+        if not key.thumbprint().startswith("-"):
+            return SigningKey(key, algorithm, key.thumbprint())
 
 
 def add_key(folder: Path, algorithm: Algorithm) -> SigningKey:
