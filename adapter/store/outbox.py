@@ -153,7 +153,7 @@ class Outbox:
         count: a person has to see it first."""
         found: dict[str, OutboxRow] = {}
         with self._engine.begin() as connection:
-            only_writer(connection, "outbox")
+            lock(connection)
             moved: list[OutboxRow] = []
             for draft in drafts:
                 open_rows = self._open(connection, draft.study, draft.purpose, draft.subject, draft.rung)
@@ -186,7 +186,7 @@ class Outbox:
         """Close what is open about someone of whom nothing is left to write: ``done`` if a lost answer was
         found on the server, else superseded. ``within`` is the transaction of a caller that writes more."""
         with self._engine.begin() if within is None else nullcontext(within) as connection:
-            only_writer(connection, "outbox")
+            lock(connection)
             moved: list[OutboxRow] = []
             for row in self._open(connection, study, purpose, subject, rung):
                 if done and row.state in ("sending", "unknown"):
@@ -199,7 +199,7 @@ class Outbox:
         """A person's word on a row. Raises :class:`NotFound`, or :class:`ConfigError` in a state where nobody
         is asked."""
         with self._engine.begin() as connection:
-            only_writer(connection, "outbox")
+            lock(connection)
             row = _row(connection, number)
             if not may("person", row.state, verdict):
                 raise ConfigError(
@@ -287,8 +287,15 @@ def move(
     return changed
 
 
+def lock(connection: Connection) -> None:
+    """Nobody else moves rows until this transaction ends. Taken after a lease's lock and before the
+    audit's, so that no two transactions wait for each other."""
+    only_writer(connection, "outbox")
+
+
 def current(connection: Connection, number: int) -> OutboxRow:
-    """The row as it is in this transaction. Raises :class:`NotFound`."""
+    """The row, which stays as it is until this transaction moves it. Raises :class:`NotFound`."""
+    lock(connection)
     return _row(connection, number)
 
 

@@ -84,6 +84,7 @@ class Journal:
         if known or one.adopted:
             place = (one.subject, self._study, self._purpose, self._way.rung)
             with self._ledger.engine.begin() as connection:
+                outbox.lock(connection)
                 self._adopt(connection, one, known)
                 self._outbox.settle(*place, self._now, done=bool(one.adopted), within=connection)
 
