@@ -13,7 +13,7 @@ import httpx
 
 from adapter.demo import hospital
 
-STORIES = 14
+STORIES = {"eligible": 3, "undetermined": 3, "ineligible": 2}  # how many people of each outcome
 _REFERENCE = re.compile(r'"reference": "([A-Z][A-Za-z]+/[A-Za-z0-9.-]+)')
 JSON = {"Content-Type": "application/fhir+json"}
 
@@ -26,13 +26,20 @@ class Line(NamedTuple):
 
 
 def slice_of_hospital(root: Path) -> list[Line]:
-    """The first planted stories of people with one record each, and what their resources refer to."""
+    """The first planted stories of people with one record each who are not on the study, and what their
+    resources refer to."""
     made = hospital.generate(root / "fhir", patients=120)
     truths = [json.loads(line) for line in made.truth.read_text(encoding="utf-8").splitlines()]
     lines = list(_lines(made.folder))
     merged = {name for line in lines if line.resource.get("link") for name in _owners(line)}
-    planted = sorted({truth["patient"] for truth in truths if truth.get("patient")} - merged)
-    chosen = set(planted[:STORIES])
+    alone = [
+        one for one in truths if one.get("overall") and not one["enrolled"] and one["patient"] not in merged
+    ]
+    chosen = {
+        one["patient"]
+        for outcome, many in STORIES.items()
+        for one in [one for one in alone if one["overall"] == outcome][:many]
+    }
     return _closed([line for line in lines if _owners(line) <= chosen and _loadable(line)])
 
 

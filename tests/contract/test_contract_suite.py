@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
+import msgspec
 import pytest
 
 from adapter import pipeline
@@ -25,6 +27,8 @@ from adapter.source.client import FhirClient, Refusal, capabilities
 from adapter.source.crawl import BY_PATIENT, land_server
 from adapter.source.landing import Landing, open_landing
 from adapter.source.search import search
+from adapter.writeback.capabilities import capabilities_of
+from adapter.writeback.rungs import choose
 from tests.conftest import RealServer
 from tests.contract import planted
 from tests.contract.ward import Ward
@@ -195,7 +199,7 @@ async def test_candidates_are_found_by_code_and_their_records_whole(
         for kind in ("Patient", *BY_PATIENT):
             asked = kind not in server.does.lacks
             assert is_covered(landing.coverage, kind, ward.id(record), None, NOW.date()) == asked, kind
-    assert not is_covered(landing.coverage, "Observation", ward.id("bystander"), None, None)
+    assert not is_covered(landing.coverage, "Observation", ward.id("bystander"), None, NOW.date())
 
 
 async def test_landed_bytes_are_the_servers_own(
@@ -269,7 +273,7 @@ def decisions_of(line: Line) -> tuple[Decision, ...]:
 
 
 def test_the_way_data_arrives_changes_no_verdict(line: Line) -> None:
-    assert len(line.from_files) >= planted.STORIES - 2
+    assert len(line.from_files) == sum(planted.STORIES.values())
     assert verdicts(decisions_of(line)) == verdicts(line.from_files)
 
 
@@ -316,9 +320,33 @@ def used(decision: Decision) -> list[str]:
 def test_written_twice_is_written_once(
     server: RealServer, trial: pipeline.Trial, line: Line, first: Any
 ) -> None:
-    assert first.resources_written > len(line.from_files)
+    assert first.resources_written >= 2 * 6  # ResearchSubject and Provenance of those who are not ineligible
     again = written_back(server, trial, line, now=LATER)
     assert (again.resources_written, again.fault()) == (0, None)
+
+
+def test_the_rung_is_what_metadata_offers(server: RealServer, http: httpx.Client) -> None:
+    ways = choose(capabilities_of(http.get("/metadata").json()))
+    assert ways[0].rung == server.does.rung
+    assert ways[-1].rung == "file"
+
+
+def test_another_rung_tells_everyone_once_too(
+    server: RealServer, trial: pipeline.Trial, line: Line, http: httpx.Client, tmp_path: Path
+) -> None:
+    """A site that wants Tasks gets one for each person, and the same ones the second time."""
+    tasks = trial._replace(site=msgspec.structs.replace(trial.site, rungs=("Task",)))
+    workspace = pipeline.Workspace(tmp_path / "tasks")
+    shutil.copytree(line.workspace.screening, workspace.screening)
+    reports = [
+        asyncio.run(pipeline.write_back(tasks, workspace, server.base_url, now=day)) for day in (NOW, LATER)
+    ]
+    assert [one.fault() for one in reports] == [None, None]
+    assert reports[1].resources_written == 0
+    about = [task.get("for", {}).get("reference", "") for task in everything(http, "Task")]
+    told = [one.subject for one in decisions_of(line) if one.overall is not Overall.INELIGIBLE]
+    assert len(told) >= 6
+    assert [about.count(f"Patient/{one}") for one in told] == [1] * len(told)
 
 
 def test_what_a_person_changed_or_deleted_stays(

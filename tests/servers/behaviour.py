@@ -13,7 +13,8 @@ class Behaviour(NamedTuple):
     ``deleted``, ``stale``: HTTP status of a deleted resource, and of an update whose If-Match is not current.
     ``dangling``: takes references to what it does not have. ``versioned``: finds a patient's resources also
     where their reference names a version. ``digits``: gives decimals back with the digits they came with.
-    ``at_once``: updates in one transaction. ``lacks``: types of ours that it does not announce.
+    ``at_once``: updates in one transaction. ``lacks``: types of ours that it does not announce. ``rung``: the
+    best way of write-back that its ``/metadata`` offers.
     """
 
     unknown_parameter: Literal["refused", "ignored"]
@@ -23,6 +24,7 @@ class Behaviour(NamedTuple):
     versioned: bool
     digits: bool
     at_once: int = 10_000
+    rung: str = "ResearchSubject"
     lacks: frozenset[str] = frozenset()
 
 
@@ -36,6 +38,7 @@ SEKMET = Behaviour(
     dangling=True,
     versioned=True,
     digits=False,
+    rung="Task",
     lacks=frozenset({"AdverseEvent", "QuestionnaireResponse", "ResearchStudy", "ResearchSubject"}),
 )
 MEDPLUM = Behaviour(
