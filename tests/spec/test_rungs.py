@@ -7,6 +7,7 @@ endpoints, HAPI's and our own as they answer here.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from adapter.errors import ConfigError
 from adapter.web.interactions import capability_statement
 from adapter.writeback.capabilities import Capabilities, capabilities_of
+from adapter.writeback.courier import STEPS
 from adapter.writeback.rungs import LADDER, Way, choose, leads_on
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -177,3 +179,10 @@ def test_which_refusals_lead_to_the_next_rung(status: int, codes: str, leads: bo
 
 def test_nothing_said_is_nothing_offered() -> None:
     assert capabilities_of({}) == Capabilities()
+
+
+def test_the_page_names_every_rung_in_order_and_every_step() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "write-back.md").read_text(encoding="utf-8")
+    rows = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert rows[: len(LADDER)] == list(LADDER)
+    assert [step for step in STEPS if f"`{step}`" not in page] == []
