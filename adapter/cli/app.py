@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress as Bar
 
-from adapter import assurance, monitoring, pipeline
+from adapter import assurance, certificate, monitoring, pipeline
 from adapter.cli import (
     audit,
     doctor,
@@ -120,6 +120,7 @@ def fetch(
         wanted = fetch_view.Wanted(source, group, since, None if wait is None else wait * 60)
         fetched = fetch_view.export(progress, trial, Workspace(workspace), wanted, now=now)
         trail.fetched(Workspace(workspace), fetched.landing, source, now)
+        certificate.keep(certificate.certificate_of(trial, fetched.landing), fetched.landing.folder)
         fetch_view.landed(console, fetched.landing, why_not_bulk=fetched.why_not_bulk, as_json=as_json)
         return
     if folder is not None:
@@ -133,6 +134,7 @@ def fetch(
             )
     source = "folder" if folder is not None else base_url or trial.site.base_url
     trail.fetched(Workspace(workspace), landing, source, now)
+    certificate.keep(certificate.certificate_of(trial, landing), landing.folder)
     fetch_view.landed(console, landing, as_json=as_json)
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from adapter import certificate, fetching, pipeline
-from adapter.cli import trail
+from adapter.cli import fetch_view, trail
 from adapter.model import wire
 from adapter.pipeline import Workspace
 from adapter.source.landing import open_landing
@@ -52,7 +52,7 @@ def sync(
         fetched = asyncio.run(fetching.export(trial, where, server, now=now, group=group, since=since))
         trail.fetched(where, fetched.landing, server, now)
         certificate.keep(certificate.certificate_of(trial, fetched.landing), where.landing)
-        console.print(f"{fetched.landing.lines} resources, generation {fetched.landing.manifest.generation}")
+        fetch_view.landed(console, fetched.landing, why_not_bulk=fetched.why_not_bulk, as_json=as_json)
         return
     with Progress(console=progress, transient=True) as bar:
         task = bar.add_task("reading", total=None)
