@@ -145,25 +145,23 @@ def _literals(references: list[Any]) -> Iterator[str]:
 
 
 def _status_of_parameters(parameters: Json) -> Json:
-    """The backport's Parameters in the shape of SubscriptionStatus."""
+    """The backport's Parameters in the shape of SubscriptionStatus; some servers write names in camelCase."""
     status: Json = {}
-    for part in _list(parameters.get("parameter")):
-        if not isinstance(part, dict):
-            continue
-        if part.get("name") == "notification-event":
-            inner = [one for one in _list(part.get("part")) if isinstance(one, dict)]
-            event: Json = {
-                "additionalContext": [_value(one) for one in inner if one.get("name") == "additional-context"]
-            }
-            event |= {
-                _camel(str(one.get("name"))): _value(one)
-                for one in inner
-                if one.get("name") != "additional-context"
-            }
-            status.setdefault("notificationEvent", []).append(event)
+    for name, part in _parts(parameters.get("parameter")):
+        if name == "notificationEvent":
+            inner = list(_parts(part.get("part")))
+            event: Json = {key: _value(one) for key, one in inner if key != "additionalContext"}
+            event["additionalContext"] = [_value(one) for key, one in inner if key == "additionalContext"]
+            status.setdefault(name, []).append(event)
         else:
-            status[_camel(str(part.get("name")))] = _value(part)
+            status[name] = _value(part)
     return status
+
+
+def _parts(parts: Any) -> Iterator[tuple[str, Json]]:
+    for part in _list(parts):
+        if isinstance(part, dict):
+            yield _camel(str(part.get("name"))), part
 
 
 def _value(part: Json) -> Any:

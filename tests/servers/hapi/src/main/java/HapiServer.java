@@ -104,7 +104,10 @@ public final class HapiServer {
 
     @Bean
     SubscriptionSettings subscriptionSettings() {
-      return new SubscriptionSettings();
+      var settings = new SubscriptionSettings();
+      settings.addSupportedSubscriptionType(
+          org.hl7.fhir.dstu2.model.Subscription.SubscriptionChannelType.RESTHOOK);
+      return settings;
     }
 
     @Bean
