@@ -54,6 +54,13 @@ def troughs(*levels: str) -> list[Row]:
             ("which of the readings of the same time is right",),
         ),
         ([protein("9", NINE), protein("10", NINE)], "met", ()),
+        # two of one day with their hours: the later decides; without the hour of one nobody knows
+        (
+            [protein("9", "2019-05-10T08:00:00+08:00"), protein("7", "2019-05-10T12:00:00+08:00")],
+            "not_met READINGS_DISAGREE",
+            (),
+        ),
+        ([protein("9", "2019-05-10T08:00:00+08:00"), protein("7", NINE)], "unknown CONFLICT", None),
         # an earlier one that says the opposite is worth knowing, one that says the same is not
         ([protein("9", NINE), protein("7", EARLY)], "met READINGS_DISAGREE", ()),
         ([protein("7", NINE), protein("9", EARLY)], "not_met READINGS_DISAGREE", ()),

@@ -643,3 +643,38 @@ def test_an_open_question_asks_only_for_what_is_open(tmp_path: Path) -> None:
     # and the distance told is that of the part that decided
     decided = ruled(tmp_path, two, protein("7", "2019-05-10"), lab("albumin", "20", "2019-05-10"))
     assert decided.distance == "1 g/d below"
+
+
+def test_evidence_keeps_the_source_s_own_words(tmp_path: Path) -> None:
+    """What the hospital wrote stands beside what was made of it."""
+    row = replace(lab("urine_protein_24h", "9", "2019-05-10"), original="9000", original_unit="mg/24h")
+    [item] = ruled(tmp_path, HIGH, row).evidence
+    assert (item.concept, item.original, item.value) == ("urine_protein_24h", "9000 mg/24h", "9 g/d")
+
+
+def test_a_reading_without_a_value_shows_none(tmp_path: Path) -> None:
+    empty = replace(protein("", "2019-05-10"), excluded="NO_VALUE")
+    [item] = ruled(tmp_path, HIGH, empty).evidence
+    assert (item.value, item.why) == ("", "NO_VALUE")
+
+
+def test_a_range_has_no_distance(tmp_path: Path) -> None:
+    assert ruled(tmp_path, HIGH, protein(">7", "2019-05-10")).distance == ""
+    assert ruled(tmp_path, HIGH, protein(">9", "2019-05-10")).distance == ""
+
+
+def test_a_doubtful_reading_outside_the_window_is_not_shown(tmp_path: Path) -> None:
+    row = replace(protein("9", "2019-05-05"), excluded="UNIT_MISSING")
+    assert shown(ruled(tmp_path, WINDOW, row)) == []
+
+
+def test_a_code_is_read_before_the_words_beside_it(tmp_path: Path) -> None:
+    coded = replace(said("biopsy-stage", "II"), original="second stage")
+    assert ruled(tmp_path, "{attested: biopsy-stage, code: [I, II]}", coded).verdict.value == "met"
+    text = replace(said("fibrosis-percent", "<25%"), value_code="")
+    assert ruled(tmp_path, "{attested: fibrosis-percent, above: 30 %}", text).verdict.value == "not_met"
+
+
+def test_a_period_whose_end_is_not_known(tmp_path: Path) -> None:
+    condition = "{finding: urine_protein_24h, to: visit, above: 8 g/d}"
+    assert ruled(tmp_path, condition).settles == ("the date of visit",)
