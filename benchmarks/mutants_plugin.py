@@ -61,16 +61,14 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     # a third of every module first: a run that is stopped early has seen something of each
     names.sort(key=lambda name: int(sha256(name.encode()).hexdigest(), 16) % 3 != 0)
     run = _Run(session, mutants, wanted["seconds"], fresh=wanted["again"])
+    capture = session.config.pluginmanager.getplugin("capturemanager")
     started = time.monotonic()
     for done, (name, found) in enumerate(run.ends(names, wanted["children"]), 1):
         results[name] = found
         if done % 50 == 0 or done == len(names):
             kept.write_text(json.dumps(results, indent=1, ensure_ascii=False), encoding="utf-8")
-            print(
-                f"{done} of {len(names)} in {time.monotonic() - started:.0f} s",
-                file=sys.__stdout__,
-                flush=True,
-            )
+            with capture.global_and_fixture_disabled():
+                print(f"{done} of {len(names)} in {time.monotonic() - started:.0f} s", flush=True)
     return True
 
 
