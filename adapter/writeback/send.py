@@ -34,7 +34,7 @@ from adapter.writeback.planners import Followed, News, Screened, on_file, on_ser
 from adapter.writeback.report import WriteReport, joined
 from adapter.writeback.research_study import StudyReference
 from adapter.writeback.rungs import Way, check_names, choose
-from adapter.writeback.server import Server, Token
+from adapter.writeback.server import PATIENCE, Patience, Server, Token
 
 __all__ = ["Ladder", "Progress", "WriteReport", "joined", "ways_of", "write_back", "write_flags"]
 
@@ -53,7 +53,7 @@ class Ladder:
     ``rungs`` are the ways in the site's own order, none for what ``/metadata`` offers; None for the first
     alone, without asking. ``approval``: a person allows each content first. ``own`` is the transport into
     our own endpoint (rung ``own``), ``folder`` where files go (rung ``file``). ``at`` is told every step
-    (:data:`adapter.writeback.courier.STEPS`).
+    (:data:`adapter.writeback.courier.STEPS`). ``patience`` is how long to wait for the server.
     """
 
     rungs: Sequence[str] | None = None
@@ -63,6 +63,7 @@ class Ladder:
     at: At = _unheard
     clock: Clock = lambda: datetime.now(UTC)
     holder: Holder | None = None
+    patience: Patience = PATIENCE
 
 
 async def write_back(
@@ -177,7 +178,13 @@ class _Errand:
         self._files: list[Path] = []
 
     async def run(self, engine: Engine, dry_run: bool, progress: Progress) -> WriteReport:
-        async with Server(self._base_url, token=self._token, transport=self._transport) as server:
+        server = Server(
+            self._base_url,
+            token=self._token,
+            transport=self._transport,
+            patience=self._ladder.patience,
+        )
+        async with server:
             ways = await ways_of(server, self._ladder)
             if dry_run:
                 return await self._preview(engine, server, ways)

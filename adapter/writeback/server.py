@@ -29,8 +29,6 @@ from adapter.errors import (
 from adapter.origins import Origins
 from adapter.writeback.resources import Json, decode, encode, reference_of
 
-LONGEST_WAIT = 60.0
-REQUEST_SECONDS = 120  # the whole of one request; httpx's own timeouts never stop a trickle of bytes
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _CONFLICT = frozenset({409, 412})
 _ETAG = re.compile(r'(?:W/)?"?(?P<version>[A-Za-z0-9\-.]{1,64})"?')
@@ -38,6 +36,25 @@ _LOCATION = re.compile(
     r"(?P<reference>[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64})(?:/_history/(?P<version>[^/]+))?$"
 )
 _VENDOR_CODE = re.compile(r"HAPI-\d{4}")
+
+
+class Patience(NamedTuple):
+    """How long to wait for what: seconds, attempts at reading, bytes.
+
+    ``total`` bounds one request, because httpx's own timeouts never stop a trickle of bytes. ``max_wait`` is
+    the longest Retry-After that is honoured: a person may run the command again.
+    """
+
+    attempts: int = 3
+    connect: float = 10.0
+    read: float = 60.0
+    total: float = 120.0
+    wait_initial: float = 0.5
+    max_wait: float = 60.0
+    max_bytes: int = 128 * 2**20
+
+
+PATIENCE = Patience()
 
 
 class Token(Protocol):
@@ -67,16 +84,22 @@ class Server:
     """One FHIR server. ``token`` is asked before every request, so that it may be renewed in between."""
 
     def __init__(
-        self, base_url: str, *, token: Token | None = None, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        base_url: str,
+        *,
+        token: Token | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        patience: Patience = PATIENCE,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self._origins = Origins(base_url)
         self._token = token
+        self._patience = patience
         self._http = httpx.AsyncClient(
             transport=transport or self._origins.transport(),
             trust_env=False,
             follow_redirects=False,
-            timeout=httpx.Timeout(60, connect=10),
+            timeout=httpx.Timeout(self._patience.read, connect=self._patience.connect),
         )
 
     async def __aenter__(self) -> Self:
@@ -170,7 +193,12 @@ class Server:
         return Stored(answer.status_code, version, address)
 
     async def _read(self, url: str, what: str, allowed: Sequence[int] = ()) -> httpx.Response:
-        async for attempt in stamina.retry_context(on=_again, attempts=3, wait_initial=0.5):
+        async for attempt in stamina.retry_context(
+            on=_again,
+            attempts=self._patience.attempts,
+            wait_initial=self._patience.wait_initial,
+            wait_jitter=self._patience.wait_initial,
+        ):
             with attempt:
                 answer = await self._once("GET", url, what)
         if answer.status_code == 401:
@@ -215,15 +243,31 @@ class Server:
         if self._token is not None and self._origins.may_carry_token(url):
             headers["Authorization"] = f"Bearer {await self._token(renew=renew)}"
         try:
-            async with asyncio.timeout(REQUEST_SECONDS):
-                answer = await self._http.request(method, url, headers=headers, content=content)
-        except (httpx.TransportError, TimeoutError) as fault:
+            async with (
+                asyncio.timeout(self._patience.total),
+                self._http.stream(method, url, headers=headers, content=content) as coming,
+            ):
+                answer = await self._whole(coming, method, what)
+        except (httpx.TransportError, httpx.DecodingError, TimeoutError) as fault:
             kind = type(fault).__name__  # its text may hold the URL
             raise SourceUnavailable(f"no answer ({kind})", where=what) from None
         if answer.status_code in _PASSING:
             wait = _retry_after(answer.headers.get("Retry-After", ""), answer.headers.get("Date", ""))
+            wait = min(wait, self._patience.max_wait)
             raise Busy(f"the server answered {answer.status_code}", where=what, wait=wait)
         return answer
+
+    async def _whole(self, coming: httpx.Response, method: str, what: str) -> httpx.Response:
+        """The answer with its body, up to a limit: 200 kB of gzip can be 200 MB."""
+        body = bytearray()
+        async for chunk in coming.aiter_bytes(2**16):
+            body += chunk
+            if len(body) > self._patience.max_bytes:
+                many = f"an answer of more than {self._patience.max_bytes} bytes"
+                raise (SourceUntrustworthy if method == "GET" else SourceUnavailable)(many, where=what)
+        framing = {"content-encoding", "content-length", "transfer-encoding"}
+        headers = [(name, value) for name, value in coming.headers.multi_items() if name not in framing]
+        return httpx.Response(coming.status_code, headers=headers, content=bytes(body))
 
 
 def _refuse(answer: httpx.Response) -> None:
@@ -240,14 +284,14 @@ def _again(fault: Exception) -> bool | float:
 
 def _retry_after(text: str, server_now: str) -> float:
     """Seconds from ``Retry-After`` (seconds or an HTTP date, by the server's own clock); 0 if it says nothing
-    usable. Never more than LONGEST_WAIT: a person may run the command again."""
-    if text.isdigit():
-        return min(float(text), LONGEST_WAIT)
+    usable."""
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
     try:
         wait = (parsedate_to_datetime(text) - parsedate_to_datetime(server_now)).total_seconds()
     except (ValueError, TypeError):
         return 0.0
-    return min(max(wait, 0.0), LONGEST_WAIT)
+    return max(wait, 0.0)
 
 
 def _resource(answer: httpx.Response, wanted: str, what: str) -> Json:

@@ -1,0 +1,45 @@
+"""Answers to a write-back that are too large, cannot be unpacked, or are no answer at all."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from adapter.errors import SourceUnavailable, SourceUntrustworthy
+from adapter.writeback.server import Patience, Server
+
+BASE = "https://hospital.example/fhir"
+SUBJECT = {"resourceType": "ResearchSubject", "id": "s", "status": "candidate"}
+SHORT = Patience(attempts=1, wait_initial=0.01, max_bytes=2**20)
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+def server(answer: httpx.Response) -> Server:
+    return Server(BASE, transport=httpx.MockTransport(lambda request: answer), patience=SHORT)
+
+
+def bomb(status: int = 200) -> httpx.Response:
+    return httpx.Response(status, content=gzip.compress(bytes(2**24)), headers={"Content-Encoding": "gzip"})
+
+
+def damaged() -> httpx.Response:
+    body = gzip.compress(json.dumps(SUBJECT).encode())
+    return httpx.Response(200, stream=httpx.ByteStream(b"xx" + body), headers={"Content-Encoding": "gzip"})
+
+
+async def test_a_gzip_bomb_is_not_unpacked_whole() -> None:
+    async with server(bomb()) as one:
+        with pytest.raises(SourceUntrustworthy, match="more than 1048576 bytes"):
+            await one.read("ResearchSubject/s")
+        with pytest.raises(SourceUnavailable):  # a write: nobody knows what became of it
+            await one.put(SUBJECT, "1")
+
+
+async def test_an_answer_that_cannot_be_unpacked_is_no_answer() -> None:
+    async with server(damaged()) as one:
+        with pytest.raises(SourceUnavailable, match="DecodingError"):
+            await one.put(SUBJECT, "1")
