@@ -42,6 +42,7 @@ OTHER_LANGUAGES = (
 OTHER_WORDS = frozenset(
     {
         *("DELETE", "GET", "POST", "PUT"),  # HTTP
+        *("ES384", "JWT", "RS384"),  # RFC 7518, 7519
         *("INCLUSION", "EXCLUSION", "SDTMIG", "TERM", "TRT"),  # SDTM
         *("CREATE", "UPDATE"),  # v3-DataOperation, Provenance.activity
         *("LAB", "PAT"),  # v2-0074, Observation.category
