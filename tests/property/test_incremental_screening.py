@@ -72,7 +72,8 @@ class Hospital:
             writer.finish(now=NOW, asked={}, coverage=rows)
 
     def change(self, draw: st.DrawFn) -> None:
-        kinds = ("correct", "delete", "merge", "part", "arrive", "leave", "rename", "coverage", "coverage", "day")
+        kinds = ["correct", "delete", "merge", "part", "arrive", "leave", "rename", "day"]
+        kinds += ["coverage", "coverage"]
         getattr(self, f"_{draw(st.sampled_from(kinds))}")(draw)
 
     def _chart(self, draw: st.DrawFn) -> Chart:
