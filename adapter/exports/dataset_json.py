@@ -8,6 +8,7 @@ same double that the transport file holds.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
@@ -46,33 +47,57 @@ def write_dataset_json(dataset: Dataset, path: Path, provenance: Provenance) -> 
     """Write one dataset; raises :class:`ExportError` for rows that break their own columns."""
     check(dataset)
     with path.open("w", encoding="utf-8", newline="\n") as out:
-        head = json.dumps(_head(dataset, provenance), ensure_ascii=False, separators=(",", ":"))
-        out.write(head[:-1] + ',"rows":[')
-        kinds = [column.kind for column in dataset.columns]
-        for index, row in enumerate(dataset.rows):
-            cells = [_to_json(kind, cell) for kind, cell in zip(kinds, row, strict=True)]
+        out.write(_compact(_head(dataset, provenance))[:-1] + ',"rows":[')
+        for index, row in enumerate(_rows(dataset)):
             out.write(",\n" if index else "\n")
-            out.write(json.dumps(cells, ensure_ascii=False, separators=(",", ":")))
+            out.write(row)
         out.write("]}\n")
 
 
+def write_dataset_ndjson(dataset: Dataset, path: Path, provenance: Provenance) -> None:
+    """The NDJSON form of the same: the first line is everything but the rows, then a line a row."""
+    check(dataset)
+    with path.open("w", encoding="utf-8", newline="\n") as out:
+        out.write(_compact(_head(dataset, provenance)) + "\n")
+        for row in _rows(dataset):
+            out.write(row + "\n")
+
+
+def _rows(dataset: Dataset) -> Iterator[str]:
+    kinds = [column.kind for column in dataset.columns]
+    for row in dataset.rows:
+        yield _compact([_to_json(kind, cell) for kind, cell in zip(kinds, row, strict=True)])
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
 def read_dataset_json(path: Path) -> Dataset:
-    """Read one file back; numbers as exact fractions of their JSON text.
+    """Read one file back, ``.json`` or ``.ndjson``; numbers as exact fractions of their JSON text.
 
     Raises :class:`ExportError` when it is not a Dataset-JSON 1.1 file or the record count is wrong.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), parse_float=Fraction)
+        content = _content(path)
         columns = tuple(_column(item) for item in content["columns"])
         rows = tuple(tuple(row) for row in content.get("rows", ()))
         name, label, version, records = (
             content[key] for key in ("name", "label", "datasetJSONVersion", "records")
         )
-    except (json.JSONDecodeError, KeyError, TypeError) as fault:
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as fault:
         raise ExportError(f"not a Dataset-JSON file ({type(fault).__name__})", where=str(path)) from fault
     if not str(version).startswith("1.1") or records != len(rows):
         raise ExportError(f"version {version} with {len(rows)} of {records} records", where=str(path))
     return Dataset(name, label, columns, rows)
+
+
+def _content(path: Path) -> dict[str, Any]:
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".ndjson":
+        return dict(json.loads(text, parse_float=Fraction))
+    head, *rows = (json.loads(line, parse_float=Fraction) for line in text.splitlines())
+    return {**head, "rows": rows}
 
 
 def _head(dataset: Dataset, provenance: Provenance) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ import msgspec
 
 from adapter import __version__
 from adapter.exports.dataset import Dataset
-from adapter.exports.dataset_json import Provenance, write_dataset_json
-from adapter.exports.xpt import write_xpt
+from adapter.exports.dataset_json import Provenance
+from adapter.exports.formats import files_of, write_formats
 
-MANIFEST_FORMAT = "1"
+MANIFEST_FORMAT = "2"
+LIBRARIES = ("lxml", "pyarrow")
+"""Their versions stand in the manifest: they write bytes."""
 
 
 class ExportReport(msgspec.Struct, frozen=True):
@@ -48,12 +51,17 @@ def write_package(
     subjects: Mapping[str, str],
     withheld: Mapping[str, int],
     extensions: Mapping[str, tuple[str, ...]],
+    documents: Mapping[str, bytes] | None = None,
+    checks: Mapping[str, Any] | None = None,
 ) -> ExportReport:
-    """Write to a folder beside ``target`` and move it there; an older ``target`` is replaced whole."""
+    """Write to a folder beside ``target`` and move it there; an older ``target`` is replaced whole.
+
+    ``documents`` are further files by their path (Define-XML, ODM); ``checks`` is what the package was
+    checked for and what was found, as the manifest shows it.
+    """
     draft = target.with_name(f".{target.name}.draft-{os.getpid()}")
     shutil.rmtree(draft, ignore_errors=True)
-    (draft / "xpt").mkdir(parents=True)
-    (draft / "dataset-json").mkdir()
+    draft.mkdir(parents=True)
     provenance = Provenance(
         study_oid=f"{study_id}.{site_id}",
         metadata_version_oid=f"MDV.{study_id}.SDTMIG.{standards['SDTMIG']}",
@@ -64,18 +72,24 @@ def write_package(
     )
     try:
         for dataset in datasets:
-            name = dataset.name.lower()
-            write_xpt(dataset, draft / "xpt" / f"{name}.xpt", created=snapshot_time)
-            write_dataset_json(dataset, draft / "dataset-json" / f"{name}.json", provenance)
+            write_formats(dataset, draft, provenance)
+        for path, content in (documents or {}).items():
+            (draft / path).write_bytes(content)
         manifest = {
             "format": MANIFEST_FORMAT,
             "study": study_id,
             "site": site_id,
             "snapshotTime": snapshot_time.isoformat(timespec="seconds"),
-            "producer": {"name": "trial-fhir-adapter", "version": __version__},
+            "producer": {
+                "name": "trial-fhir-adapter",
+                "version": __version__,
+                "libraries": {name: metadata.version(name) for name in LIBRARIES},
+            },
             "standards": dict(sorted(standards.items())),
             "versions": dict(sorted(versions.items())),
             "datasets": [_describe(dataset, draft) for dataset in datasets],
+            "documents": _hashes(draft, sorted(documents or {})),
+            "checks": dict(checks or {}),
             "withheld": dict(sorted(withheld.items())),
             "codelistExtensions": {name: list(values) for name, values in sorted(extensions.items())},
         }
@@ -95,12 +109,17 @@ def write_package(
 
 
 def _describe(dataset: Dataset, folder: Path) -> dict[str, Any]:
-    name = dataset.name.lower()
-    files = {}
-    for path in (f"dataset-json/{name}.json", f"xpt/{name}.xpt"):
-        data = (folder / path).read_bytes()
-        files[path] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    files = _hashes(folder, files_of(dataset.name))
     return {"name": dataset.name, "label": dataset.label, "rows": len(dataset.rows), "files": files}
+
+
+def _hashes(folder: Path, paths: Sequence[str]) -> dict[str, dict[str, Any]]:
+    found = {}
+    for path in paths:
+        with (folder / path).open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        found[path] = {"sha256": digest, "bytes": (folder / path).stat().st_size}
+    return found
 
 
 def _put_in_place(draft: Path, target: Path) -> None:
