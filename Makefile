@@ -18,7 +18,7 @@ test: .venv/dev.stamp ## every test; with Java 17, Maven and npm also against re
 	@echo "looking for FHIR servers (their first download is about 400 MB) ..."
 	@$(BIN)/python -m tests.servers.medplum --prefetch || true
 	@$(BIN)/python -m tests.servers.hapi --prefetch || true # what that means, skip or failure, the tests decide
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 lint: .venv/dev.stamp ## style, format and the walls between the rooms
 	$(BIN)/ruff check .

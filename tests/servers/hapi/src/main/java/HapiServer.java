@@ -94,7 +94,9 @@ public final class HapiServer {
 
     @Bean
     JpaStorageSettings storageSettings() {
-      return new JpaStorageSettings();
+      var settings = new JpaStorageSettings();
+      settings.setJobFastTrackingEnabled(true); // else a bulk export moves on once a minute
+      return settings;
     }
 
     @Bean
