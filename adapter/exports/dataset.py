@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Literal, TypeAlias
@@ -20,6 +21,8 @@ Cell: TypeAlias = str | int | Decimal | Fraction | None
 Row: TypeAlias = tuple[Cell, ...]
 Kind = Literal["text", "integer", "float", "date", "datetime"]
 
+DAY_FORMAT = "E8601DA."
+_DAY_0 = date(1960, 1, 1)  # of SAS
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,7}")
 _ISO_8601 = re.compile(
     r"\d{4}(?:-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12]\d|3[01])"
@@ -32,7 +35,8 @@ _MAX_CHAR = 200
 class Column(msgspec.Struct, frozen=True):
     """One variable. ``length`` is bytes for character columns; numeric columns are always 8 bytes.
 
-    ``key`` is the position in the dataset's natural key, from 1; 0 is not a key.
+    ``key`` is the position in the dataset's natural key, from 1; 0 is not a key. ``format`` is the SAS
+    display format: with ``E8601DA.`` an integer is a day, counted from 1960-01-01.
     """
 
     name: str
@@ -40,10 +44,15 @@ class Column(msgspec.Struct, frozen=True):
     kind: Kind
     length: int = 8
     key: int = 0
+    format: str = ""
 
     @property
     def is_numeric(self) -> bool:
         return self.kind in ("integer", "float")
+
+    @property
+    def is_day(self) -> bool:
+        return self.format == DAY_FORMAT
 
 
 class Dataset(msgspec.Struct, frozen=True):
@@ -84,6 +93,16 @@ def check(dataset: Dataset) -> None:
             raise _refusal(dataset.name, f"a row has {len(row)} cells for {len(checks)} variables")
         for check_cell, cell in zip(checks, row, strict=True):
             check_cell(cell)
+
+
+def day_number(day: date) -> int:
+    """A numeric date as SAS counts it."""
+    return (day - _DAY_0).days
+
+
+def day_text(number: int) -> str:
+    """The ISO 8601 text of a numeric date."""
+    return (_DAY_0 + timedelta(days=number)).isoformat()
 
 
 def sort_key(cell: Cell) -> tuple[int, Fraction | int, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import date, datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from adapter.errors import ExportError
-from adapter.exports.dataset import Cell, Column, Dataset, Kind, check
+from adapter.exports.dataset import Cell, Column, Dataset, Kind, check, day_number, day_text
 
 _DATA_TYPES: dict[Kind, str] = {
     "text": "string",
@@ -64,9 +64,8 @@ def write_dataset_ndjson(dataset: Dataset, path: Path, provenance: Provenance) -
 
 
 def _rows(dataset: Dataset) -> Iterator[str]:
-    kinds = [column.kind for column in dataset.columns]
     for row in dataset.rows:
-        yield _compact([_to_json(kind, cell) for kind, cell in zip(kinds, row, strict=True)])
+        yield _compact([_to_json(one, cell) for one, cell in zip(dataset.columns, row, strict=True)])
 
 
 def _compact(value: Any) -> str:
@@ -81,7 +80,10 @@ def read_dataset_json(path: Path) -> Dataset:
     try:
         content = _content(path)
         columns = tuple(_column(item) for item in content["columns"])
-        rows = tuple(tuple(row) for row in content.get("rows", ()))
+        rows = tuple(
+            tuple(_from_json(one, cell) for one, cell in zip(columns, row, strict=True))
+            for row in content.get("rows", ())
+        )
         name, label, version, records = (
             content[key] for key in ("name", "label", "datasetJSONVersion", "records")
         )
@@ -124,24 +126,36 @@ def _describe(dataset: str, column: Column) -> dict[str, Any]:
         "itemOID": f"IT.{dataset}.{column.name}",
         "name": column.name,
         "label": column.label,
-        "dataType": _DATA_TYPES[column.kind],
+        "dataType": "date" if column.is_day else _DATA_TYPES[column.kind],
     }
+    if column.is_day:
+        described["targetDataType"] = "integer"
     if column.kind == "text":
         described["length"] = column.length
+    if column.format:
+        described["displayFormat"] = column.format
     if column.key:
         described["keySequence"] = column.key
     return described
 
 
 def _column(item: dict[str, Any]) -> Column:
-    kind = _KINDS.get(item["dataType"], "text")
+    kind = _KINDS.get(item.get("targetDataType", item["dataType"]), "text")
     length = item.get("length", 19 if kind in ("date", "datetime") else 8)
-    return Column(item["name"], item["label"], kind, length, item.get("keySequence", 0))
+    shown = item.get("displayFormat", "")
+    return Column(item["name"], item["label"], kind, length, item.get("keySequence", 0), shown)
 
 
-def _to_json(kind: Kind, cell: Cell) -> str | int | float | None:
-    if kind == "integer":
-        return None if cell is None else int(cell)
-    if kind == "float":
-        return None if cell is None else float(cell)
+def _to_json(column: Column, cell: Cell) -> str | int | float | None:
+    """A numeric date is written as the date itself (section 4.2, targetDataType)."""
+    if column.is_numeric and cell is None:
+        return None
+    if column.is_day:
+        return day_text(int(cell or 0))
+    if column.is_numeric:
+        return int(cell or 0) if column.kind == "integer" else float(cell or 0)
     return str(cell or "")
+
+
+def _from_json(column: Column, cell: Any) -> Cell:
+    return day_number(date.fromisoformat(cell)) if column.is_day and cell else cell

@@ -62,9 +62,10 @@ def write_package(
     draft = target.with_name(f".{target.name}.draft-{os.getpid()}")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
+    guide = "ADaMIG" if "ADaMIG" in standards else "SDTMIG"
     provenance = Provenance(
         study_oid=f"{study_id}.{site_id}",
-        metadata_version_oid=f"MDV.{study_id}.SDTMIG.{standards['SDTMIG']}",
+        metadata_version_oid=f"MDV.{study_id}.{guide}.{standards[guide]}",
         originator=f"Site {site_id}",
         system="trial-fhir-adapter",
         system_version=__version__,

@@ -18,9 +18,10 @@ import msgspec
 from adapter.errors import ExportError
 from adapter.exports.consent import standing
 from adapter.exports.dataset import Dataset, Row, check, sorted_rows
+from adapter.exports.origin import Origin, origins_of
 from adapter.exports.package import ExportReport, write_package
 from adapter.exports.pseudonym import Pseudonymiser
-from adapter.exports.record import NOBODY, Record
+from adapter.exports.record import NOBODY, Person, Record
 from adapter.exports.results import has_result
 from adapter.exports.rows import Recipe, fill, finish, recipe
 from adapter.exports.selection import select
@@ -35,12 +36,17 @@ _NUMERIC = re.compile(r"[<>]?=?-?\d[\d.:-]*")
 
 
 class Build(msgspec.Struct, frozen=True):
-    """The datasets in memory, and what was kept back: counts by dataset or rule, and reason."""
+    """The datasets in memory, and what was kept back: counts by dataset or rule, and reason.
+
+    ``subjects`` is Patient.id -> SUBJID; ``origins`` tell which record each numbered row was made from.
+    """
 
     datasets: tuple[Dataset, ...]
     subjects: dict[str, str]
     withheld: dict[str, int]
     extensions: dict[str, tuple[str, ...]]
+    people: tuple[Person, ...] = ()
+    origins: tuple[Origin, ...] = ()
 
 
 def export_sdtm(
@@ -91,7 +97,7 @@ def build_sdtm(
     pseudonyms = Pseudonymiser(study.study_id, study.site_id, key)
     withheld: Counter[str] = Counter()
     people = _participants(facts, decisions, study, pseudonyms, snapshot_time, withheld)
-    datasets, extensions = [], {}
+    datasets, extensions, origins = [], {}, list[Origin]()
     for spec in specs.datasets:
         made = recipe(spec)
         rows: list[Row] = []
@@ -100,6 +106,7 @@ def build_sdtm(
         for one in people if spec.rows not in DESIGN_KINDS else ():
             records = _records(spec, made, one, study, specs, pseudonyms, withheld)
             rows += finish(made, records)
+            origins += origins_of(spec.name, records)
         datasets.append(_dataset(spec, rows, specs))
         extensions.update(_extensions(spec, datasets[-1], specs))
     mapped = {concept for spec in specs.datasets for concept in spec.terms}
@@ -108,7 +115,8 @@ def build_sdtm(
             if finding.concept and finding.category != "questionnaire" and finding.concept not in mapped:
                 withheld[f"findings NO_DOMAIN {finding.concept}"] += 1
     numbers = {one.facts.subjects[0].id: one.person.subjid for one in people}
-    return Build(tuple(datasets), numbers, dict(sorted(withheld.items())), extensions)
+    known = tuple(one.person for one in people)
+    return Build(tuple(datasets), numbers, dict(sorted(withheld.items())), extensions, known, tuple(origins))
 
 
 def _participants(

@@ -26,9 +26,12 @@ from adapter.exports.located import Located, read_located
 from adapter.exports.record import COPYABLE, MAPPABLE
 from adapter.exports.trial_design import DesignKind
 
-RowKind = Literal["subjects", "findings", "events", "interventions", "exposures", "criteria"] | DesignKind
+RowKind = (
+    Literal["subjects", "findings", "events", "interventions", "exposures", "criteria", "analysis"]
+    | DesignKind
+)
 Treatment = Literal["as it is", "original only", "not done"]
-Origin = Literal["Assigned", "Collected", "Derived", "Protocol"]
+Origin = Literal["Assigned", "Collected", "Derived", "Protocol", "Predecessor"]
 
 _ALGORITHMS = ("constant", "copy", "map", "derive", "sequence")
 _OPTIONAL = {"prefer"}
@@ -46,6 +49,7 @@ class Variable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: dict[str, Any] = msgspec.field(name="from")
     length: int = 8
     codelist: tuple[str, ...] = ()
+    format: str = ""
 
     @property
     def algorithm(self) -> str:
@@ -87,7 +91,7 @@ class DatasetSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def columns(self) -> tuple[Column, ...]:
         order = {name: index for index, name in enumerate(self.keys, start=1)}
         return tuple(
-            Column(one.name, one.label, one.type, one.length, order.get(one.name, 0))
+            Column(one.name, one.label, one.type, one.length, order.get(one.name, 0), one.format)
             for one in self.variables
         )
 
@@ -208,7 +212,7 @@ def _method_problem(spec: DatasetSpec, method: str, parameters: set[str], variab
 def _path_problem(spec: DatasetSpec, path: str, allowed: dict[str, frozenset[str]]) -> str:
     if path.startswith("term.") and spec.terms:
         return ""
-    return "" if path in allowed[spec.rows] else f"{path!r} is not on the list of what may leave"
+    return "" if path in allowed.get(spec.rows, ()) else f"{path!r} is not on the list of what may leave"
 
 
 def _unknown(given: set[str], allowed: set[str]) -> str:

@@ -25,6 +25,7 @@ _ZEROES = b"0" * 30
 _MISSING = b"." + b"\0" * 7
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _NAMESTR = struct.Struct(">hhhh8s40s8shhh2s8shhi52x")
+_DAY_WIDTH = 10
 
 
 def write_xpt(
@@ -145,9 +146,10 @@ def _namestrs(columns: tuple[Column, ...]) -> Iterator[bytes]:
     position = 0
     for number, column in enumerate(columns, start=1):
         length = 8 if column.is_numeric else column.length
+        form, width = (column.format.removesuffix("."), _DAY_WIDTH) if column.format else ("", 0)
         yield _NAMESTR.pack(
             1 if column.is_numeric else 2, 0, length, number, _padded(column.name, 8),
-            _padded(column.label, 40), b" " * 8, 0, 0, 0, b"\0\0", b" " * 8, 0, 0, position,
+            _padded(column.label, 40), _padded(form, 8), width, 0, 0, b"\0\0", b" " * 8, 0, 0, position,
         )  # fmt: skip
         position += length
 
