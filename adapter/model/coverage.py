@@ -2,7 +2,7 @@
 
 "No rows" and "not fetched" look the same in a table of facts. Coverage keeps them apart: silence may
 be read as absence only where a row here says that the type was completely fetched for the subject and
-the period.
+the period. Where something was lost, not even the records that came may decide which of them is the latest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ class Coverage(msgspec.Struct, frozen=True):
     """One resource type, one subject (or "" for everyone), one period, complete or not.
 
     ``start``/``end`` are inclusive; None is unbounded. ``reason`` says why a part is not complete
-    (``not requested``, ``403``, ``truncated``...) or how completeness is known.
+    (``not requested``, ``403``, ``truncated``...) or how completeness is known. ``limited`` says of a part
+    that is not complete that only less was asked for, or that the source offers no more: all that was asked
+    for came. Without it something was lost, as it is taken to be of rows written before the word existed.
     """
 
     resource_type: str
@@ -26,6 +28,12 @@ class Coverage(msgspec.Struct, frozen=True):
     start: date | None = None
     end: date | None = None
     reason: str = ""
+    limited: bool = False
+
+    @property
+    def lost(self) -> bool:
+        """Whether something that was asked for did not come, so that any record may be among it."""
+        return not self.complete and not self.limited
 
     def spans(self, subject: str, start: date | None, end: date | None) -> bool:
         """Whether this row speaks of the whole period for the subject."""

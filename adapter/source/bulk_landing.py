@@ -173,10 +173,10 @@ def _land_onto(
             if key not in newer or _is_newer(resource.line, newer[key]):
                 writer.write(resource.resource_type or UNREADABLE, resource.line)
         wrong += bulk_manifest.compare(export, counts)
-        limits_of = tuple(text for text in export.limits if not text.startswith("_since"))
+        narrowed = tuple(text for text in export.narrowed if not text.startswith("_since"))
         unread = ("deletions could not be read",) if _unread(wrong) else ()
         rows = bulk_manifest.coverage(
-            msgspec.structs.replace(export, limits=(*limits_of, *unread)),
+            msgspec.structs.replace(export, limits=(*export.limits, *unread), narrowed=narrowed),
             present,
             wrong,
             bulk_manifest.asked_on(export, now),
@@ -236,10 +236,12 @@ def _joined(before: Iterable[Coverage], after: Iterable[Coverage]) -> tuple[Cove
             rows.append(Coverage(kind, False, reason="not part of the export before the increment"))
         else:
             weaker = new[kind] if not new[kind].complete else old[kind]
-            end = new[kind].end
-            rows.append(
-                weaker if not weaker.complete else Coverage(kind, True, end=end, reason="bulk increments")
-            )
+            if weaker.complete:
+                rows.append(Coverage(kind, True, end=new[kind].end, reason="bulk increments"))
+            else:
+                # what an increment leaves out, the older landing may hold in a version that no longer stands
+                limited = old[kind].limited and not new[kind].lost
+                rows.append(msgspec.structs.replace(weaker, limited=limited))
     return tuple(rows)
 
 

@@ -46,12 +46,16 @@ class _Response(msgspec.Struct, frozen=True):
 
 
 class Export(msgspec.Struct, frozen=True):
-    """What is known of the export; everything is empty where the folder has no manifest."""
+    """What is known of the export; everything is empty where the folder has no manifest.
+
+    ``limits`` say why something asked for may be missing, ``narrowed`` that less was asked for.
+    """
 
     known: bool = False
     file: str = ""
     types: frozenset[str] = frozenset()
     limits: tuple[str, ...] = ()
+    narrowed: tuple[str, ...] = ()
     outputs: tuple[Output, ...] = ()
     not_data: frozenset[str] = frozenset()
     asked: dict[str, str] = {}
@@ -70,7 +74,8 @@ def read(folder: Path) -> Export:
         return Export(file=path.name, limits=("its manifest cannot be read",), issues=(issue,))
     query = parse_qs(urlsplit(response.request).query)
     types = frozenset(name for value in query.get("_type", ()) for name in value.split(",") if name)
-    limits = [f"{name} in the request" for name in ("_since", "_typeFilter", "_elements") if name in query]
+    narrowed = [f"{name} in the request" for name in ("_since", "_typeFilter", "_elements") if name in query]
+    limits: list[str] = []
     if response.link:
         limits.append("the manifest has a further page")
     issues = []
@@ -84,6 +89,7 @@ def read(folder: Path) -> Export:
         file=path.name,
         types=types,
         limits=tuple(limits),
+        narrowed=tuple(narrowed),
         outputs=response.output,
         not_data=frozenset(output.name for output in (*response.error, *response.deleted)),
         asked={key: value for key, value in asked.items() if value},
@@ -129,7 +135,7 @@ def coverage(
     """One row per resource type, for everyone; what is complete is so up to the day ``last``.
 
     ``present`` maps file names to the types in them. An issue with a file makes every type it may hold
-    incomplete.
+    incomplete. A type the token does not cover, of which nothing came, is one that is not offered.
     """
     damaged = {issue.reference.split(":")[0].removesuffix(".gz"): issue for issue in issues}
     broken: dict[str, str] = {}
@@ -144,12 +150,16 @@ def coverage(
         if issue.code in ("FILE_MISSING", "TYPE_WITHHELD"):
             broken[issue.resource_type or type_in_name(issue.reference)] = issue.code
     types |= broken.keys() - {""}
+    came = frozenset[str]().union(*present.values())
     rows = []
     for kind in sorted(types):
-        reasons = [*export.limits, *([broken[kind]] if kind in broken else [])]
+        wrong = [*export.limits, *([broken[kind]] if kind in broken else [])]
+        reasons = [*export.narrowed, *wrong]
+        limited = bool(reasons) and (not wrong or (wrong == ["TYPE_WITHHELD"] and kind not in came))
         known = "bulk export" if export.known else "all files of the folder"
         end = None if reasons else last
-        rows.append(Coverage(kind, not reasons, end=end, reason="; ".join(reasons) or known))
+        reason = "; ".join(reasons) or known
+        rows.append(Coverage(kind, not reasons, end=end, reason=reason, limited=limited))
     return tuple(rows)
 
 

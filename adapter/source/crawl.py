@@ -23,7 +23,7 @@ from adapter.errors import SourceRefused, SourceUnavailable
 from adapter.model.candidates import CandidateQuery
 from adapter.model.coverage import Coverage
 from adapter.model.issue import Issue
-from adapter.source.charts import joined, medications_of
+from adapter.source.charts import WHOLE, Lack, joined, medications_of
 from adapter.source.client import Capabilities, FhirClient, Refusal, capabilities
 from adapter.source.landing import Landing, LandingWriter
 from adapter.source.ndjson import type_of
@@ -125,6 +125,7 @@ class Crawler:
         self.unanswered: set[str] = set()
         self._unanswered = 0
         self._answered = False
+        self._refused: set[tuple[str, str]] = set()
         self.coverage: list[Coverage] = []
         self.issues: list[Issue] = []
         self.resources = 0
@@ -144,7 +145,7 @@ class Crawler:
         await self.medications()
         return CrawlReport(
             candidates=tuple(names),
-            coverage=tuple(joined(self.coverage, groups)),
+            coverage=tuple(joined(self.coverage, groups, self._refused)),
             issues=tuple(
                 sorted(self.issues, key=lambda one: (one.subject, one.resource_type, one.reference))
             ),
@@ -188,7 +189,7 @@ class Crawler:
         while waiting:
             name = waiting.pop()
             entries, reason = await self.records_of(name)
-            self._cover("Patient", name, reason, "read")
+            self._cover("Patient", name, Lack(reason), "read", came=bool(entries))
             self.hand_over([entry for entry in entries if entry.id == name])
             for entry in entries:
                 for other in linked_patients(_JSON.decode(entry.raw)):
@@ -203,8 +204,8 @@ class Crawler:
         """Everything the plan asks for about one patient; notes coverage as it goes."""
         entries: list[Entry] = []
         for kind, parameters in BY_PATIENT.items():
-            found, reason = await self.of_patient(kind, parameters, patient)
-            self._cover(kind, patient, reason, "searched")
+            found, lack = await self.of_patient(kind, parameters, patient)
+            self._cover(kind, patient, lack, "searched", came=bool(found))
             entries += sorted(found, key=lambda one: (one.resource_type, one.id, one.version))
         return entries
 
@@ -238,13 +239,16 @@ class Crawler:
         self._sink(entry.resource_type, entry.raw)
         self.resources += 1
 
-    def _cover(self, kind: str, patient: str, reason: str, how: str) -> None:
+    def _cover(self, kind: str, patient: str, lack: Lack, how: str, *, came: bool) -> None:
         """One coverage row; what is complete is so up to the day it was asked for. A server may answer for a
-        type that the token does not cover as if there were nothing of it."""
-        reason = reason or self._client.withheld(kind)
-        self.coverage.append(
-            Coverage(kind, not reason, patient, end=None if reason else self._asked_on, reason=reason or how)
-        )
+        type that the token does not cover as if there were nothing of it: that is as if it refused."""
+        withheld = self._client.withheld(kind)
+        reason = lack.reason or withheld
+        if lack.refused or (withheld and not came and not lack.reason):
+            self._refused.add((kind, patient))
+        limited = lack.limited and not withheld
+        end = None if reason else self._asked_on
+        self.coverage.append(Coverage(kind, not reason, patient, None, end, reason or how, limited))
 
     async def _nominations(self, kind: str, name: str, value: str) -> list[Entry]:
         try:
@@ -301,9 +305,9 @@ class Crawler:
 
     async def of_patient(
         self, kind: str, parameters: tuple[str, ...], patient: str
-    ) -> tuple[list[Entry], str]:
+    ) -> tuple[list[Entry], Lack]:
         if not self._can.has(kind):
-            return [], "the server does not have this type"
+            return [], Lack("the server does not have this type", limited=True)
         name = next((one for one in parameters if self._can.searches(kind, one)), parameters[0])
         params = {name: f"Patient/{patient}"}
         if self._can.includes(kind, f"{kind}:medication"):
@@ -315,8 +319,10 @@ class Crawler:
             self._unanswered += isinstance(fault, SourceUnavailable)
             if self._unanswered >= UNANSWERED:
                 raise
-            return [], reason_of(fault)
-        return found.entries, found.reason
+            refused = isinstance(fault, Refusal) and not fault.meaning
+            return [], Lack(reason_of(fault), refused=refused)
+        lack = Lack(found.reason, found.limited, found.refused) if found.reason else WHOLE
+        return found.entries, lack
 
     async def _search(self, kind: str, params: dict[str, str], patient: str = "") -> Found:
         """One search in its turn; with ``patient``, only what is that patient's."""

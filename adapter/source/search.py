@@ -39,11 +39,14 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Found(msgspec.Struct):
-    """What a search gave, and whether that is all of it; ``reason`` says why not."""
+    """What a search gave, and whether that is all of it; ``reason`` says why not, ``limited`` that all which
+    was asked for came, ``refused`` that some of it was refused from the start and nothing else is wrong."""
 
     entries: list[Entry]
     issues: list[Issue]
     reason: str = ""
+    limited: bool = False
+    refused: bool = False
 
     @property
     def complete(self) -> bool:
@@ -125,7 +128,7 @@ async def _by_category(
     whole = Found([], [], f"searched by category only: {', '.join(categories)}")
     taken: set[tuple[str, str, str]] = set()
     refused: Refusal | None = None
-    answered = False
+    answered = lost = False
     for category in categories:
         try:
             part = await _search(client, resource_type, {**params, "category": category}, belongs, count)
@@ -141,8 +144,11 @@ async def _by_category(
             taken.add(key)
         whole.issues += part.issues
         whole.reason = part.reason or whole.reason
+        lost = lost or bool(part.reason)
     if refused is not None and not answered:
         raise refused
+    whole.limited = refused is None and not lost
+    whole.refused = refused is not None and not lost
     whole.reason = refused.reason if refused is not None else whole.reason
     return whole
 

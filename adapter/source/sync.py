@@ -28,6 +28,7 @@ from adapter.errors import ConfigError, SourceRefused, SourceUnavailable
 from adapter.model.candidates import CandidateQuery
 from adapter.source import search as searching
 from adapter.source.changes import Key, head_of, is_older
+from adapter.source.charts import WHOLE, Lack
 from adapter.source.client import Capabilities, FhirClient, Refusal, capabilities
 from adapter.source.crawl import Crawler, CrawlReport, Progress, Sink
 from adapter.source.landing import Landing, LandingWriter, open_landing
@@ -184,21 +185,23 @@ class Syncer(Crawler):
 
     async def of_patient(
         self, kind: str, parameters: tuple[str, ...], patient: str
-    ) -> tuple[list[Entry], str]:
+    ) -> tuple[list[Entry], Lack]:
         """What there is now of one type of one patient, from the wire or from memory."""
         entries = self._ready.pop((kind, patient), None)
         if entries is None and kind in self._since and (kind, patient) in self._memory.complete:
             entries = await self._brought(kind, parameters, patient)
         if entries is not None:
             self.by_change += 1
-            return entries, ""
-        entries, reason = await super().of_patient(kind, parameters, patient)
+            return entries, WHOLE
+        entries, lack = await super().of_patient(kind, parameters, patient)
         known = self._memory.chart(kind, patient)
         entries = [self._newer(entry, known, patient) for entry in entries]
-        if reason:
+        if lack.reason:
             have = {entry.id for entry in entries if entry.resource_type == kind}
-            entries += [entry for name, entry in known.items() if name not in have]
-        return entries, reason
+            older = [entry for name, entry in known.items() if name not in have]
+            entries += older
+            lack = Lack(lack.reason, lack.limited, lack.refused and not older)
+        return entries, lack
 
     def _newer(self, entry: Entry, known: Mapping[str, Entry], patient: str) -> Entry:
         """The entry, or what was read before if that is the newer version."""
