@@ -19,10 +19,10 @@ from adapter.mappers.terminology import Terminology
 from adapter.mappers.terminology.vocabulary import vocabulary_of
 from adapter.model.protocol import Protocol, Vocabulary
 from adapter.origins import Origins, origin_of
-from adapter.source.keys import load_keys
+from adapter.source.auth.keys import load_keys
+from adapter.source.auth.smart import SmartToken
+from adapter.source.auth.token import FileToken, TokenSource
 from adapter.source.landing import Landing
-from adapter.source.smart import SmartToken
-from adapter.source.token import FileToken, TokenSource
 from adapter.store import audit
 from adapter.store.adopt import adopt
 from adapter.store.audit import Entry

@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 
 from adapter.errors import ConfigError
-from adapter.source import keys
-from adapter.source.keys import PRIVATE, PUBLIC, Algorithm
+from adapter.source.auth import keys
+from adapter.source.auth.keys import PRIVATE, PUBLIC, Algorithm
 
 app = typer.Typer(
     help="Keys of SMART Backend Services: the private one stays here, the public one goes to the hospital.",

@@ -16,10 +16,10 @@ from adapter.doctor.finding import Examination, Finding, State, careful
 from adapter.errors import ConfigError
 from adapter.mappers.terminology.vocabulary import candidate_query
 from adapter.origins import origin_of
+from adapter.source.auth.token import TokenSource
 from adapter.source.client import FhirClient, Patience
 from adapter.source.dialects import named
 from adapter.source.questions import BY_PATIENT
-from adapter.source.token import TokenSource
 from adapter.trial import Trial, Workspace, origins_of, token_source
 
 __all__ = ["Examination", "Finding", "State", "examine"]

@@ -15,9 +15,9 @@ from adapter.config import Site
 from adapter.doctor.finding import Finding, State, some
 from adapter.errors import SourceUnavailable
 from adapter.origins import Origins, origin_of, tls_context
-from adapter.source.keys import is_private_file
-from adapter.source.smart import SKEW, SmartToken
-from adapter.source.token import FileToken, TokenSource
+from adapter.source.auth.keys import is_private_file
+from adapter.source.auth.smart import SKEW, SmartToken
+from adapter.source.auth.token import FileToken, TokenSource
 
 SECONDS = 10.0
 _SOON = timedelta(days=30)

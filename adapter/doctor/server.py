@@ -9,12 +9,12 @@ from adapter.config import Site
 from adapter.doctor.finding import Finding, State, some
 from adapter.errors import SourceRefused, SourceUnavailable
 from adapter.model.candidates import CandidateQuery
+from adapter.source.auth.smart import SmartToken
+from adapter.source.auth.token import TokenSource
 from adapter.source.client import Capabilities, FhirClient
 from adapter.source.dialects import STANDARD, recognised
 from adapter.source.probe import Probe, probe
 from adapter.source.questions import BY_CODE, BY_PATIENT
-from adapter.source.smart import SmartToken
-from adapter.source.token import TokenSource
 from adapter.writeback import rungs
 from adapter.writeback.capabilities import capabilities_of
 

@@ -25,8 +25,8 @@ import msgspec
 import stamina
 
 from adapter.errors import ConfigError, Retriable, SourceUnavailable, SourceUntrustworthy
+from adapter.source.auth.token import TokenSource
 from adapter.source.client import FhirClient, Patience, Refusal, retry_after
-from adapter.source.token import TokenSource
 
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

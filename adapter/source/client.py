@@ -26,8 +26,8 @@ import stamina
 from adapter.errors import ConfigError, SourceRefused, SourceUnavailable, SourceUntrustworthy
 from adapter.origins import Origins
 from adapter.source import dialects
-from adapter.source.scopes import Scopes
-from adapter.source.token import TokenSource
+from adapter.source.auth.scopes import Scopes
+from adapter.source.auth.token import TokenSource
 
 # httpx logs every URL at INFO and httpcore every answer's headers at DEBUG; both hold patient ids.
 for _name in ("httpx", "httpcore"):

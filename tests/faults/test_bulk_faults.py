@@ -25,6 +25,7 @@ from adapter.errors import (
     SourceUntrustworthy,
 )
 from adapter.origins import Origins
+from adapter.source.auth.scopes import Scopes
 from adapter.source.bulk import BulkExport, Manners
 from adapter.source.bulk_download import Care
 from adapter.source.bulk_http import BulkConnection
@@ -33,7 +34,6 @@ from adapter.source.bulk_status import ExportPending, Pace, Step
 from adapter.source.client import FhirClient, Patience
 from adapter.source.landing import Landing
 from adapter.source.ndjson import Limits
-from adapter.source.scopes import Scopes
 from tests.servers.bulk import (
     OBSERVATIONS,
     PATIENTS,

@@ -21,8 +21,8 @@ from adapter.config import Site, Smart
 from adapter.doctor import Examination, examine, needs
 from adapter.doctor.sample import judged
 from adapter.errors import ConfigError
+from adapter.source.auth.keys import new_key, public_set
 from adapter.source.client import Patience
-from adapter.source.keys import new_key, public_set
 from adapter.source.questions import BY_CODE, BY_PATIENT
 from adapter.trial import Trial, Workspace, open_trial
 from tests.servers.certificate import certificate

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from adapter.cli.app import app
 from adapter.errors import ConfigError
-from adapter.source import keys
-from adapter.source.keys import PRIVATE, PUBLIC, add_key, load_keys, new_key, public_set, retire_key
+from adapter.source.auth import keys
+from adapter.source.auth.keys import PRIVATE, PUBLIC, add_key, load_keys, new_key, public_set, retire_key
 
 SECRET = {"d", "p", "q", "dp", "dq", "qi", "k"}
 

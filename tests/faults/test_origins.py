@@ -17,8 +17,8 @@ import pytest
 
 from adapter.errors import ConfigError, SourceUntrustworthy
 from adapter.origins import Origins, is_public, origin_of
+from adapter.source.auth.token import FixedToken
 from adapter.source.client import FhirClient, Patience
-from adapter.source.token import FixedToken
 from tests.servers.certificate import certificate
 from tests.servers.guarded import Guarded, serving
 

@@ -22,10 +22,10 @@ import respx
 from adapter.errors import AdapterError, ConfigError, SourceRefused, SourceUnavailable, SourceUntrustworthy
 from adapter.model.candidates import CandidateQuery
 from adapter.model.coverage import is_covered
+from adapter.source.auth.token import FileToken, FixedToken
 from adapter.source.client import FhirClient, Patience, capabilities
 from adapter.source.crawl import BY_PATIENT, CrawlReport, crawl
 from adapter.source.search import Found, search
-from adapter.source.token import FileToken, FixedToken
 
 BASE = "https://ehr.example/fhir"
 QUICK = Patience(attempts=3, wait_initial=0.001, max_wait=0.05, total=2.0, max_bytes=200_000)

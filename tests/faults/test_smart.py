@@ -21,14 +21,14 @@ from fastapi import Response
 from adapter.config import Site, Smart
 from adapter.errors import AdapterError, ConfigError, SourceUnavailable, SourceUntrustworthy
 from adapter.model.candidates import CandidateQuery
-from adapter.source.authorisation import Waiting
+from adapter.source.auth.keys import SigningKey, new_key, public_set
+from adapter.source.auth.scopes import Scopes
+from adapter.source.auth.server import Waiting
+from adapter.source.auth.smart import SmartToken
+from adapter.source.auth.token import FileToken
 from adapter.source.client import FhirClient, Patience
 from adapter.source.crawl import crawl
-from adapter.source.keys import SigningKey, new_key, public_set
-from adapter.source.scopes import Scopes
 from adapter.source.search import search
-from adapter.source.smart import SmartToken
-from adapter.source.token import FileToken
 from adapter.trial import Trial, token_source
 from tests.servers.guarded import Guarded, serving
 

@@ -12,7 +12,7 @@ import pytest
 from adapter import pipeline
 from adapter.config import Site, Smart
 from adapter.errors import ConfigError
-from adapter.source.keys import new_key, public_set
+from adapter.source.auth.keys import new_key, public_set
 from adapter.trial import Workspace, open_trial
 from tests.servers.guarded import Guarded, serving
 

@@ -20,12 +20,12 @@ from adapter import mappers
 from adapter.config import product_folder
 from adapter.mappers.terminology import Terminology
 from adapter.model.facts import Facts
+from adapter.source.auth.token import FixedToken
 from adapter.source.bulk import BulkExport
 from adapter.source.bulk_http import BulkConnection
 from adapter.source.bulk_request import ExportRequest
 from adapter.source.client import FhirClient
 from adapter.source.landing import Landing, land_folder
-from adapter.source.token import FixedToken
 from tests.servers.bulk import TOKEN, Exports, ndjson, observation, patient, zipped
 
 NOW = datetime(2026, 11, 22, 8, tzinfo=UTC)

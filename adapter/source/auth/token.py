@@ -2,7 +2,7 @@
 
 A token may be rotated or expire in mid-download, so nobody keeps one: the client asks before each request
 and asks again, with ``renew``, after a 401. SMART Backend Services is another :class:`TokenSource`, in
-:mod:`adapter.source.smart`.
+:mod:`adapter.source.auth.smart`.
 """
 
 from __future__ import annotations

@@ -30,9 +30,9 @@ from joserfc import jwt
 from adapter.config import Smart
 from adapter.errors import AdapterError, ConfigError
 from adapter.origins import Origins
-from adapter.source.authorisation import Authorisation, Endpoint, Refused, TokenAnswer, Waiting
-from adapter.source.keys import SigningKey
-from adapter.source.scopes import Scopes
+from adapter.source.auth.keys import SigningKey
+from adapter.source.auth.scopes import Scopes
+from adapter.source.auth.server import Authorisation, Endpoint, Refused, TokenAnswer, Waiting
 
 SKEW = 30.0  # seconds a clock may differ before it is suspected
 _STATEMENT_SECONDS = 240  # SMART allows 300; the rest is for clocks
@@ -56,7 +56,7 @@ class Grant(msgspec.Struct, frozen=True):
 
 
 class SmartToken:
-    """A :class:`~adapter.source.token.TokenSource` for one server; may be shared by any number of requests.
+    """A :class:`~adapter.source.auth.token.TokenSource` for one server, shared by any number of requests.
 
     ``keys`` are tried in order; ``clock`` gives the time for statements, ``monotonic`` measures lifetimes.
     """
