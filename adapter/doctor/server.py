@@ -203,12 +203,18 @@ def export(said: Json) -> list[Finding]:
 
 def write_back(said: Json, site: Site, source: TokenSource | None) -> list[Finding]:
     """The rungs of the ladder this server has, by /metadata and by what the site says. Raises ConfigError."""
-    ways = rungs.choose(capabilities_of(said), site.rungs)
+    can = capabilities_of(said)
+    ways = rungs.choose(can, site.rungs)
     names = [way.rung for way in ways]
     if not set(names) - {"own", "file"}:
         fix = "the CTMS file it is; or ask for create on one of these types"
         return [Finding("write-back", "warn", f"no rung on the server; left: {some(list(names))}", fix)]
     found = [Finding("write-back", "ok", f"rungs, best first: {some(list(names), 9)} ({ways[0].why})")]
+    offered = [way.rung for way in rungs.choose(can, own=True)]
+    if unseen := [name for name in names if name not in offered]:
+        told = f"named by the site, not offered by /metadata: {some(list(unseen))}"
+        fix = f"unless it was seen to work, take it out of rungs in site.toml; offered: {some(offered, 9)}"
+        found.append(Finding("write-back", "warn", told, fix))
     if isinstance(source, SmartToken) and source.scopes is not None:
         best = names[0]
         types = ["ResearchSubject", "Flag", "Provenance"] if best == "ResearchSubject" else [best]

@@ -185,6 +185,17 @@ FAULTS: list[tuple[str, dict[str, Any], str, str, str]] = [
 ]
 
 
+async def test_a_rung_that_the_site_names_and_the_server_lacks(
+    demo: Trial, tmp_path: Path, key_file: Path
+) -> None:
+    plan = {"metadata": metadata("ResearchSubject")}
+    with serving(hospital(**plan)) as server:
+        trial = at(demo, server.base_url, key_file, rungs=("ResearchSubject", "file"))
+        examined = await page(trial, tmp_path)
+    (warning,) = [one for one in examined.findings if (one.check, one.state) == ("write-back", "warn")]
+    assert "not offered by /metadata: ResearchSubject" in warning.seen
+
+
 @pytest.mark.parametrize(
     ("plan", "check", "state", "fix"), [row[1:] for row in FAULTS], ids=[row[0] for row in FAULTS]
 )
