@@ -72,14 +72,20 @@ def _axis(day: int) -> int:
 
 
 def _study_day(record: Record, parameters: dict[str, Any]) -> Cell:
+    """Days from the subject's reference start (RFSTDTC), which is day 1; the day before it is -1.
+
+    None where either is not known to the day.
+    """
     return study_day(_day(record, parameters), record.person.reference_day)
 
 
 def _epoch(record: Record, parameters: dict[str, Any]) -> Cell:
+    """SCREENING from consent, TREATMENT from first to last dose, then FOLLOW-UP; none before consent."""
     return epoch_on(record.person, _day(record, parameters))
 
 
 def _visit(record: Record, parameters: dict[str, Any]) -> Cell:
+    """The planned visit whose window holds the study day; of several the closest target, then the later."""
     day = study_day(_day(record, parameters), record.person.reference_day)
     visit = visit_on(record.study.visits, day)
     if visit is None:
@@ -142,10 +148,12 @@ def _dose_unit(record: Record, parameters: dict[str, Any]) -> Cell:
 
 
 def _flag(record: Record, parameters: dict[str, Any]) -> Cell:
+    """Y if it is so of the subject, else empty."""
     return "Y" if getattr(record.person, parameters["when"]) else None
 
 
 def _age_unit(record: Record, _: dict[str, Any]) -> Cell:
+    """YEARS where there is an age."""
     return None if record.person.age is None else "YEARS"
 
 
@@ -157,6 +165,7 @@ def _actual_arm(record: Record, parameters: dict[str, Any]) -> Cell:
 
 
 def _arm_null_reason(record: Record, _: dict[str, Any]) -> Cell:
+    """Why the planned or the actual arm is empty."""
     person = record.person
     if person.arm_code:
         return None if person.treated else "ASSIGNED, NOT TREATED"

@@ -94,6 +94,7 @@ def standard_number(record: Record, _: dict[str, Any]) -> Cell:
 
 
 def standard_unit(record: Record, _: dict[str, Any]) -> Cell:
+    """--STRESU: the unit of --STRESC in controlled terms; none where there is no number in it."""
     finding = _finding(record)
     numeric = finding.value is not None and _has_standard_unit(record) and not record.treatment
     return record.term["unit"] if numeric else None
@@ -146,10 +147,12 @@ def range_indicator(record: Record, _: dict[str, Any]) -> Cell:
 
 
 def derived_flag(record: Record, _: dict[str, Any]) -> Cell:
+    """Y for a value that was computed here or in the laboratory from others."""
     return "Y" if is_derived(_finding(record)) else None
 
 
 def completion(record: Record, _: dict[str, Any]) -> Cell:
+    """NOT DONE where the source gives a reason instead of a result."""
     return "NOT DONE" if record.treatment == "not done" else None
 
 
@@ -172,6 +175,7 @@ def laboratory(record: Record, _: dict[str, Any]) -> Cell:
 
 
 def specimen_token(record: Record, _: dict[str, Any]) -> Cell:
+    """A keyed hash of the specimen's id: the same specimen, the same hash, and no way back outside."""
     return record.pseudonyms.token("specimen", _finding(record).specimen_id) or None
 
 

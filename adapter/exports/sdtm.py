@@ -18,6 +18,7 @@ import msgspec
 from adapter.errors import ExportError
 from adapter.exports.consent import standing
 from adapter.exports.dataset import Dataset, Row, check, sorted_rows
+from adapter.exports.documents import sdtm_documents
 from adapter.exports.origin import Origin, origins_of
 from adapter.exports.package import ExportReport, write_package
 from adapter.exports.pseudonym import Pseudonymiser
@@ -59,7 +60,7 @@ def export_sdtm(
     key: bytes,
     snapshot_time: datetime,
 ) -> ExportReport:
-    """Write ``xpt/``, ``dataset-json/`` and ``manifest.json`` under ``target``, all or nothing.
+    """Write the datasets in every format, Define-XML and the manifest under ``target``, all or nothing.
 
     The same facts, decisions, study, specifications, key and time give the same bytes. Raises
     :class:`adapter.errors.MappingError` for a specification, :class:`ExportError` for data that cannot be
@@ -81,6 +82,7 @@ def export_sdtm(
         subjects=built.subjects,
         withheld=built.withheld,
         extensions=built.extensions,
+        documents=sdtm_documents(study, loaded, specs, built.datasets, snapshot_time),
     )
 
 

@@ -251,6 +251,7 @@ def test_the_manifest_names_every_file_and_no_clock(tmp_path: Path) -> None:
     manifest = json.loads(data)
     assert report.manifest_sha256 == hashlib.sha256(data).hexdigest()
     named = {path: file for one in manifest["datasets"] for path, file in one["files"].items()}
+    named |= manifest["documents"]
     written = {path: body for path, body in contents(tmp_path / "out").items() if path != "manifest.json"}
     assert {path: file["sha256"] for path, file in named.items()} == {
         path: hashlib.sha256(body).hexdigest() for path, body in written.items()
