@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from adapter.exports import exposure, record, study, trial_design
+from adapter.exports import exposure, record, rows, study, trial_design
 from adapter.exports.derive import GROUP_METHODS, ROW_METHODS
 from adapter.exports.spec import DatasetSpec, Variable
 
@@ -66,7 +66,8 @@ def method_of(
             return Method(mapping_text(spec, variable))
         case "sequence":
             parameters: dict[str, Any] = {"by": variable.source["sequence"]}
-            return _called("sequence", GROUP_METHODS["sequence"][0], parameters)
+            numbering = getattr(rows, "number_rows", None) or GROUP_METHODS["sequence"][0]
+            return _called("sequence", numbering, parameters)
         case _:
             name = str(variable.source["derive"])
             known = (functions or {}).get(name) or (
