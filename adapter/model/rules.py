@@ -7,7 +7,7 @@ explained in ``docs/protocol-vocabulary.md``.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 from adapter.model.course import ArmIs, DoseChanged, DoseIs, EligibilityIs, GapIs, LadderIs, ResponseIs
 from adapter.model.decision import Verdict
@@ -39,12 +39,16 @@ class AttestedDay(Node, frozen=True, kw_only=True):
 
 
 class EventDay(Node, frozen=True, kw_only=True):
-    """Anchor: the start (or end) of the earliest or latest event of some concepts."""
+    """Anchor: the start (or end) of the earliest or latest event of some concepts, which are recorded in
+    ``resource_types``."""
+
+    unsaid: ClassVar[tuple[str, ...]] = ("where", "resource_types")
 
     concepts: tuple[str, ...]
     take: Literal["earliest", "latest"] = "latest"
     edge: Literal["start", "end"] = "start"
     having: tuple[tuple[str, str], ...] = ()
+    resource_types: tuple[str, ...] = ()
 
 
 class ExposureDay(Node, frozen=True, kw_only=True):

@@ -40,13 +40,19 @@ from adapter.protocol.judge import worded
 from adapter.protocol.measured import reading_outcome
 from adapter.protocol.occurrences import event_outcome, exposure_outcome
 from adapter.protocol.outcome import Outcome, at_least, conjunction, disjunction
+from adapter.protocol.partial import bounded, is_partial
 from adapter.protocol.several import repeated_outcome, share_outcome
 
 _VERDICT_TRUTH = {Verdict.MET: Truth.TRUE, Verdict.NOT_MET: Truth.FALSE, Verdict.UNKNOWN: Truth.UNKNOWN}
 
 
 def outcome_of(condition: Condition, context: Context) -> Outcome:
-    """What the condition comes to for the subject of the context."""
+    """What the condition comes to for the subject of the context, by what of the record came."""
+    found = _outcome(condition, context)
+    return bounded(condition, found, context) if context.lost or context.limited else found
+
+
+def _outcome(condition: Condition, context: Context) -> Outcome:
     match condition:
         case AllOf(parts=parts):
             return conjunction(outcome_of(part, context) for part in parts)
@@ -94,6 +100,8 @@ def _criterion(test: CriterionIs, context: Context) -> Outcome:
         truth = _VERDICT_TRUTH[result.verdict]
     else:
         truth = Truth.of(result.verdict is test.verdict)
+        if result.verdict is Verdict.UNKNOWN and is_partial(result.flags):
+            truth = Truth.UNKNOWN
     return Outcome(
         truth,
         result.evidence,

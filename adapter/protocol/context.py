@@ -32,12 +32,18 @@ class Context:
         find_day: Callable[[AnchorRule, Context], Span | None],
         decide: Callable[[Criterion, Context], CriterionResult],
         ladders: Mapping[str, LadderState] = MappingProxyType({}),
+        as_if_whole: bool = False,
     ) -> None:
         self.protocol = protocol
         self.facts = facts
         self.zone = zone
         self.as_of = Span.of(on_day(as_of))
         self.subject: Subject = facts.subjects[0]
+        rows = () if as_if_whole else [row for row in facts.coverage if row.subject in ("", self.subject.id)]
+        self.lost = frozenset(row.resource_type for row in rows if row.lost)
+        self.limited = frozenset(row.resource_type for row in rows if row.limited) - self.lost
+        self._as_if_whole = as_if_whole
+        self._whole: Context | None = self if as_if_whole else None
         self._find_day = find_day
         self._decide = decide
         self._anchors: dict[str, Span | None] = {}
@@ -88,6 +94,16 @@ class Context:
 
     def on(self, day: date) -> Context:
         """What is known now, asked about another day."""
+        return self._asked(day, self._as_if_whole)
+
+    def as_if_whole(self) -> Context:
+        """The same as if nothing of the record had been lost, for what the records that came would say."""
+        root = self._at_visits[""]
+        if root._whole is None:
+            root._whole = root._asked(root.as_of.last, True)
+        return root._whole.at(self.visit.id if self.visit is not None else "")
+
+    def _asked(self, day: date, as_if_whole: bool) -> Context:
         return Context(
             self.protocol,
             self.facts,
@@ -96,6 +112,7 @@ class Context:
             find_day=self._find_day,
             decide=self._decide,
             ladders=self.ladders,
+            as_if_whole=as_if_whole,
         )
 
     def _visit_day(self, name: str) -> Span | None:

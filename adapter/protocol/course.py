@@ -29,6 +29,7 @@ from adapter.protocol.context import Context
 from adapter.protocol.dose_tests import change_of_dose, dose_outcome
 from adapter.protocol.gaps import gap_outcome
 from adapter.protocol.outcome import Outcome, conjunction, disjunction, merge_evidence, overall_of, unique
+from adapter.protocol.partial import PARTIAL_RECORD, is_partial, unsettled
 
 Asked = Callable[[Condition, Context], Outcome]
 Lines = tuple[tuple[ResponseWord, str, Outcome], ...]
@@ -43,13 +44,21 @@ def course_outcome(condition: CourseCondition, context: Context, ask: Asked) -> 
         case DoseChanged():
             return change_of_dose(condition, context)
         case GapIs():
-            return gap_outcome(condition, context, held_days(condition, context))
+            return _gap(condition, context)
         case LadderIs():
             return _ladder(condition, context)
         case ArmIs():
             return _arm(condition, context)
         case EligibilityIs():
             return _eligibility(condition, context)
+
+
+def _gap(test: GapIs, context: Context) -> Outcome:
+    found = gap_outcome(test, context, held_days(test, context))
+    holds = (context.ladders.get(hold.ladder) for hold in test.holds)
+    if context.lost and any(state is not None and is_partial(state.flags) for state in holds):
+        return unsettled(found, context.lost, context)
+    return found
 
 
 def state_outcomes(context: Context, ask: Asked) -> Lines:
@@ -101,7 +110,8 @@ def _state_outcomes(table: tuple[ResponseLine, ...], context: Context, ask: Aske
 def _response(test: ResponseIs, context: Context, ask: Asked) -> Outcome:
     if test.at == EARLIER:
         earlier = [_response_at(test, place, ask) for place in _earlier(context)]
-        return disjunction((Outcome(Truth.FALSE), *(one for one in earlier if one.truth is Truth.TRUE)))
+        said = (one for one in earlier if one.truth is Truth.TRUE or is_partial(one.flags))
+        return disjunction((Outcome(Truth.FALSE), *said))
     return _response_at(test, context.at(test.at) if test.at else context, ask)
 
 
@@ -126,11 +136,15 @@ def _in_table(test: ResponseIs, lines: Lines, context: Context) -> Outcome:
         known = any(outcome.truth is Truth.TRUE for _, _, outcome in lines)
         open_ = tuple(outcome for _, _, outcome in lines if outcome.truth is Truth.UNKNOWN)
         silent = disjunction(open_) if open_ else Outcome(Truth.UNKNOWN)
-        wanted.append(Outcome(Truth.of(not known), silent.evidence, silent.flags))
+        truth = Truth.UNKNOWN if not known and is_partial(silent.flags) else Truth.of(not known)
+        wanted.append(
+            Outcome(truth, silent.evidence, silent.flags, silent.needs if truth is Truth.UNKNOWN else ())
+        )
     found = disjunction(wanted) if wanted else Outcome(Truth.FALSE)
     if found.truth is Truth.FALSE and "unknown" not in test.states and _unseen(lines, context):
         still_open = [outcome for _, _, outcome in lines if outcome.truth is Truth.UNKNOWN]
-        return disjunction((found, *still_open)) if still_open else Outcome(Truth.UNKNOWN)
+        unseen = disjunction((found, *still_open)) if still_open else Outcome(Truth.UNKNOWN)
+        return unsettled(unseen, context.lost, context) if context.lost else unseen
     return found
 
 
@@ -157,11 +171,14 @@ def _ladder(test: LadderIs, context: Context) -> Outcome:
     if state is None:
         return Outcome(Truth.UNKNOWN, needs=(f"the ladder {test.ladder}",))
     evidence = merge_evidence(step.evidence for step in state.steps)
-    if state.state in test.states:
-        return Outcome(Truth.TRUE, evidence, state.flags)
-    if not state.terminal and (state.overdue or state.settles):
+    if context.lost and is_partial(state.flags):
         return Outcome(Truth.UNKNOWN, evidence, state.flags, state.settles)
-    return Outcome(Truth.FALSE, evidence, state.flags)
+    flags = tuple(flag for flag in state.flags if not is_partial((flag,)))
+    if state.state in test.states:
+        return Outcome(Truth.TRUE, evidence, flags)
+    if not state.terminal and (state.overdue or state.settles):
+        return Outcome(Truth.UNKNOWN, evidence, flags, state.settles)
+    return Outcome(Truth.FALSE, evidence, flags)
 
 
 def held_days(test: GapIs, context: Context) -> tuple[tuple[date, date], ...]:
@@ -226,8 +243,9 @@ def _eligibility(test: EligibilityIs, context: Context) -> Outcome:
     evidence = tuple(item for one in decisive for item in one.evidence)
     flags = tuple(dict.fromkeys(flag for one in decisive for flag in one.flags))
     needs = tuple(dict.fromkeys(need for one in decisive for need in one.settles))
-    if overall is test.overall:
+    partial = (PARTIAL_RECORD,) if any(is_partial(one.flags) for one in decisive) else ()
+    if overall is test.overall and not (overall is Overall.UNDETERMINED and partial):
         return Outcome(Truth.TRUE, evidence, flags)
     if overall is Overall.UNDETERMINED:
-        return Outcome(Truth.UNKNOWN, evidence, (), needs)
+        return Outcome(Truth.UNKNOWN, evidence, partial, needs)
     return Outcome(Truth.FALSE, evidence, flags)

@@ -16,6 +16,7 @@ from adapter.protocol.anchors import find_day
 from adapter.protocol.conditions import outcome_of
 from adapter.protocol.context import Context
 from adapter.protocol.outcome import Outcome, merge_evidence, overall_of, unique
+from adapter.protocol.partial import AS_IF_WHOLE, PARTIAL_RECORD, is_partial
 
 
 def evaluate(protocol: Protocol, facts: Facts, *, as_of: date, zone: tzinfo) -> Decision:
@@ -83,6 +84,7 @@ def decide(criterion: Criterion, context: Context) -> CriterionResult:
     verdict, outcome, reason = _read_lines(criterion.lines, context)
     shown = [rule for rule in criterion.flags if outcome_of(rule.when, context).truth is Truth.TRUE]
     others = [(other, _read_lines(other.lines, context)[0]) for other in criterion.alternatives]
+    partial = bool(context.lost) and verdict is Verdict.UNKNOWN and is_partial(outcome.flags)
     differing = [other for other, found in others if _differs(found, verdict)]
     review = outcome.review or "REVIEW" in outcome.flags or _asks_review((*shown, *differing))
     flags = {*outcome.flags, *(rule.name for rule in shown)}
@@ -97,12 +99,22 @@ def decide(criterion: Criterion, context: Context) -> CriterionResult:
         reason=reason,
         flags=tuple(sorted(flags)),
         evidence=outcome.evidence,
-        alternatives=tuple(Alternative(other.name, other.reading, found) for other, found in others),
+        alternatives=(
+            *(Alternative(other.name, other.reading, found) for other, found in others),
+            *(_as_if_whole(criterion, context) if partial else ()),
+        ),
         distance=outcome.distance,
         settles=settles,
         review=review,
         children=children,
     )
+
+
+def _as_if_whole(criterion: Criterion, context: Context) -> Iterator[Alternative]:
+    """The verdict by the records that came, if it is one: shown beside the unknown, never instead."""
+    found = context.as_if_whole().result(criterion.id).verdict
+    if found is not Verdict.UNKNOWN:
+        yield Alternative(PARTIAL_RECORD, AS_IF_WHOLE, found)
 
 
 def _undecidable(criterion: Criterion, why: str, children: tuple[CriterionResult, ...]) -> CriterionResult:
@@ -129,12 +141,19 @@ def _differs(found: Verdict, default: Verdict) -> bool:
 
 
 def _read_lines(lines: tuple[Line, ...], context: Context) -> tuple[Verdict, Outcome, str]:
-    """The decision table, from the top. A line that is not known to be true does not fire."""
+    """The decision table, from the top. A line that is not known to be true does not fire.
+
+    A line that only a lost part of the record keeps open may be the one: then no line below gives another
+    verdict.
+    """
     passed: list[Outcome] = []
+    above: set[Verdict] = set()
     for line in lines:
         outcome = outcome_of(line.when, context)
-        if outcome.truth is Truth.TRUE:
+        if outcome.truth is Truth.TRUE and above <= {line.verdict}:
             return line.verdict, _fired(line, outcome, passed), _reason(line, outcome)
+        if outcome.truth is Truth.TRUE or is_partial(outcome.flags):
+            above.add(line.verdict)
         passed.append(outcome)
     open_ = [outcome for outcome in passed if outcome.truth is Truth.UNKNOWN]
     outcome = Outcome(

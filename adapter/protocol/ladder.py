@@ -11,6 +11,7 @@ from adapter.protocol.context import Context
 from adapter.protocol.ladder_history import revisions
 from adapter.protocol.ladder_replay import replay
 from adapter.protocol.outcome import unique
+from adapter.protocol.partial import PARTIAL_RECORD, is_partial, lost_part, reach_of
 
 
 def climb(ladder: Ladder, context: Context) -> LadderState:
@@ -20,7 +21,7 @@ def climb(ladder: Ladder, context: Context) -> LadderState:
     stored and moved nothing. If another reading of the text ends in another state the flags say
     READING_DIFFERS and its name. ``settles`` is empty unless something is not known.
     """
-    found = replay(ladder, context)
+    found = _by_what_came(replay(ladder, context), ladder, context)
     differing = tuple(
         other.name
         for other in ladder.alternatives
@@ -28,6 +29,17 @@ def climb(ladder: Ladder, context: Context) -> LadderState:
     )
     flags = unique((*found.flags, *(("READING_DIFFERS",) if differing else ()), *differing))
     return msgspec.structs.replace(found, flags=flags, revisions=revisions(ladder, context))
+
+
+def _by_what_came(found: LadderState, ladder: Ladder, context: Context) -> LadderState:
+    """Where a part of the record that the ladder climbs by was lost, it stands only by what came."""
+    lost = context.lost & reach_of(context.protocol).of_ladder(ladder)
+    if not lost:
+        return found
+    missing = (lost_part(name, context) for name in sorted(lost))
+    return msgspec.structs.replace(
+        found, flags=unique((*found.flags, PARTIAL_RECORD)), settles=unique((*missing, *found.settles))
+    )
 
 
 def _read_as(ladder: Ladder, other: OtherLadder) -> Ladder:
@@ -40,6 +52,8 @@ def _read_as(ladder: Ladder, other: OtherLadder) -> Ladder:
 
 def verdict(state: LadderState) -> Verdict:
     """The exit that the terminal state means: met there, unknown while something is missing or overdue."""
+    if is_partial(state.flags):
+        return Verdict.UNKNOWN
     if state.terminal:
         return Verdict.MET
     return Verdict.UNKNOWN if state.overdue or state.settles else Verdict.NOT_MET

@@ -34,6 +34,7 @@ from adapter.protocol.course import assigned_arms, held, other_outcomes, state_o
 from adapter.protocol.evaluate import decide, fingerprint, said
 from adapter.protocol.ladder import climb
 from adapter.protocol.outcome import merge_evidence
+from adapter.protocol.partial import AS_IF_WHOLE, PARTIAL_RECORD, is_partial
 from adapter.protocol.readings import collect, deciding
 
 
@@ -147,6 +148,9 @@ def visit_state(visit: Visit, zero: date, context: Context) -> VisitState:
     differs = any(
         "unknown" not in (other.response, response) and other.response != response for other in others
     )
+    partial = response == "unknown" and any(is_partial(outcome.flags) for outcome in open_)
+    if partial and (came := held(state_outcomes(here.as_if_whole(), outcome_of))) != "unknown":
+        others = (*others, ResponseRead(PARTIAL_RECORD, AS_IF_WHOLE, came))
     target, first, last = visit.days(zero)
     return VisitState(
         visit=visit.id,
@@ -158,7 +162,7 @@ def visit_state(visit: Visit, zero: date, context: Context) -> VisitState:
         reason=holds[1] if holds else "not known: " + "; ".join(needs),
         evidence=evidence,
         alternatives=others,
-        flags=("READING_DIFFERS",) if differs else (),
+        flags=(*(("READING_DIFFERS",) if differs else ()), *((PARTIAL_RECORD,) if partial else ())),
     )
 
 
@@ -170,6 +174,8 @@ def _days_to(visits: tuple[VisitState, ...], zero: date) -> Iterator[tuple[str, 
         ("relapse", ("relapse",)),
     ):
         for visit in visits:
+            if is_partial(visit.flags):
+                break
             if visit.response in states and (day := _assessed(visit)) is not None:
                 yield name, (day - zero).days
                 break

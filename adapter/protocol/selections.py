@@ -285,8 +285,11 @@ def read_anchor(tree: Tree, scope: Scope) -> AnchorRule:
     value, where = fields[kind], tree.where
     if kind == "event":
         tree.fields(words.PLACES["event anchor"])
+        concepts = read_concepts(value, "event", scope, narrower=True)
+        infos = [scope.vocabulary.concepts[name] for name in concepts if name in scope.vocabulary.concepts]
         return EventDay(
-            concepts=read_concepts(value, "event", scope, narrower=True),
+            concepts=concepts,
+            resource_types=tuple(sorted({name for info in infos for name in info.resource_types})),
             take=fields["take"].one_of(_ENDS, "selection") if "take" in fields else "latest",
             edge=fields["edge"].one_of(words.EDGES, "edge") if "edge" in fields else "start",
             having=_read_attributes(fields, "having"),
