@@ -147,7 +147,7 @@ class Server:
             entries = _resource(answer, "Bundle", "transaction").get("entry", [])
             if len(entries) != len(bundle["entry"]):
                 raise ValueError("entries are missing")
-            return [_stored(entry["response"]) for entry in entries]
+            return [_stored(entry) for entry in entries]
         except (SourceUntrustworthy, ValueError, KeyError) as fault:
             raise SourceUnavailable("the answer to a transaction cannot be read") from fault
 
@@ -304,13 +304,16 @@ def _resource(answer: httpx.Response, wanted: str, what: str) -> Json:
     return body
 
 
-def _stored(response: Json) -> Stored:
+def _stored(entry: Json) -> Stored:
+    """Medplum names the version in the resource it gives back, others in ``etag`` or ``location``."""
+    response = entry["response"]
     status = int(str(response["status"])[:3])
     if status >= 300:
         raise ValueError("an entry of a transaction failed")
     etag = _ETAG.fullmatch(str(response.get("etag", "")))
     version = etag["version"] if etag else str(response.get("location", "")).partition("/_history/")[2]
-    return Stored(status, version)
+    body = entry.get("resource", {}).get("meta", {})
+    return Stored(status, version or str(body.get("versionId", "")))
 
 
 def _codes(answer: httpx.Response) -> str:

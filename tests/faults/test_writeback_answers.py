@@ -43,3 +43,20 @@ async def test_an_answer_that_cannot_be_unpacked_is_no_answer() -> None:
     async with server(damaged()) as one:
         with pytest.raises(SourceUnavailable, match="DecodingError"):
             await one.put(SUBJECT, "1")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"response": {"status": "201", "etag": 'W/"7"'}},
+        {"response": {"status": "201", "location": "ResearchSubject/s/_history/7"}},
+        {"response": {"status": "200", "location": "ResearchSubject/s"}, "resource": {"meta": {"versionId": "7"}}},
+    ],
+    ids=["etag", "location", "resource, as Medplum"],
+)  # fmt: skip
+async def test_the_version_of_what_a_transaction_wrote(entry: dict[str, object]) -> None:
+    """Without it the next run would take what is ours for a person's and never move it again."""
+    said = {"resourceType": "Bundle", "type": "transaction-response", "entry": [entry]}
+    async with server(httpx.Response(200, json=said)) as one:
+        (stored,) = await one.transact({"resourceType": "Bundle", "entry": [{}]})
+    assert stored.version == "7"

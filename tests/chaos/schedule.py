@@ -1,0 +1,114 @@
+"""What happens in one schedule, all of it from its seed."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Literal, NamedTuple
+
+from adapter.writeback.courier import STEPS
+from tests.chaos.faults import FAULTS, HABITS, Injection, On
+
+Verdict = Literal["eligible", "undetermined", "ineligible"]
+KILLS = ("kill before send", "kill after send", "kill before acknowledge")
+EDITS = ("screening", "period", "flag taken back", "note touched", "deleted", "recorded by a person")
+NOTES = ("List", "Task", "Basic", "Communication", "DocumentReference")
+_VERDICTS: tuple[Verdict, ...] = ("eligible", "undetermined", "ineligible")
+_CREATED: tuple[Verdict, ...] = ("eligible", "eligible", "undetermined", "ineligible")
+
+
+class Edit(NamedTuple):
+    """A person's change about the ``who``-th person of the schedule."""
+
+    what: str
+    who: int
+
+    def __str__(self) -> str:
+        return f"person {self.who}: {self.what}"
+
+
+class Run(NamedTuple):
+    """One disturbed run of the adapter. ``steps``: what happens at a step of the courier."""
+
+    injections: tuple[Injection, ...] = ()
+    steps: tuple[tuple[str, str], ...] = ()
+    locked: str = ""
+    meanwhile: Edit | None = None
+
+    def __str__(self) -> str:
+        words = [str(one) for one in self.injections]
+        words += [f"{what} at {step!r}" for step, what in self.steps]
+        words += [self.locked] if self.locked else []
+        words += [f"({self.meanwhile} first)"] if self.meanwhile else []
+        return "run[" + ", ".join(words) + "]"
+
+
+class News(NamedTuple):
+    """What is decided about each person now, and what happens until there is other news."""
+
+    verdicts: tuple[Verdict, ...]
+    moves: tuple[Run | Edit, ...]
+
+    def __str__(self) -> str:
+        return f"{'/'.join(self.verdicts)}: " + "; ".join(str(one) for one in self.moves)
+
+
+class Schedule(NamedTuple):
+    seed: int
+    server: str
+    rungs: tuple[str, ...]
+    habits: tuple[str, ...]
+    news: tuple[News, ...]
+
+    def __str__(self) -> str:
+        place = " ".join([self.server, f"rungs={','.join(self.rungs) or '*'}", *self.habits])
+        return f"seed {self.seed} {place}\n  " + "\n  ".join(str(one) for one in self.news)
+
+
+def write_schedule(seed: int, server: str) -> Schedule:
+    """Two or three people, up to three rounds of news; any fault, kill and edit between."""
+    random = Random(f"{server} {seed}")  # noqa: S311 - reproducible, no secret
+    people = random.choice((2, 2, 3))
+    rungs: tuple[str, ...] = ()
+    if random.random() < 0.35:
+        rungs = (random.choice(NOTES),)
+    habits = tuple(name for name in HABITS if not rungs and random.random() < 0.22)
+    news = []
+    for number in range(random.choice((1, 2, 2, 3))):
+        among = _VERDICTS if number else _CREATED
+        verdicts = tuple(random.choice(among) for _ in range(people))
+        moves: list[Run | Edit] = []
+        if random.random() < 0.2:
+            moves.append(_edit(random, people))
+        for _ in range(random.choice((1, 1, 2))):
+            moves.append(_run(random, people))
+            if random.random() < 0.3:
+                moves.append(_edit(random, people))
+        news.append(News(verdicts, tuple(moves)))
+    return Schedule(seed, server, rungs, habits, tuple(news))
+
+
+def _edit(random: Random, people: int) -> Edit:
+    return Edit(random.choice(EDITS), random.randrange(people))
+
+
+def _run(random: Random, people: int) -> Run:
+    injections: list[Injection] = []
+    for _ in range(random.choice((0, 1, 1, 2, 3))):
+        fault = FAULTS[random.choice(list(FAULTS))]
+        on: On = random.choice(fault.on)
+        nth = random.randint(1, 3) if on in ("write", "page") else random.randint(1, 9)
+        injections.append(Injection(fault.name, on, nth, random.choice((1, 1, 1, 2, 9))))
+    if random.random() < 0.35:
+        kind: On = random.choice(("any", "write", "write"))
+        nth = random.randint(1, 2) if kind == "write" else random.randint(1, 10)
+        injections.insert(0, Injection(random.choice(KILLS), kind, nth))
+    steps: list[tuple[str, str]] = []
+    if random.random() < 0.35:
+        steps.append((random.choice(STEPS), "kill"))
+    elif random.random() < 0.12:
+        steps.append((random.choice(STEPS), "disk full"))
+    chance = random.random()
+    locked = "database locked" if chance < 0.06 else "database locked throughout" if chance < 0.1 else ""
+    first = any(one.fault == "person first" for one in injections)
+    meanwhile = Edit(random.choice(EDITS[:4]), random.randrange(people)) if first else None
+    return Run(tuple(injections), tuple(steps), locked, meanwhile)
