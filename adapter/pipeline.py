@@ -15,12 +15,15 @@ from typing import Literal
 import httpx
 import msgspec
 
+from adapter import protocol
 from adapter.exports import sdtm
 from adapter.exports.package import ExportReport
 from adapter.exports.pseudonym import SubjectNumbers
-from adapter.exports.study import Criterion, load_study
+from adapter.exports.sequence import SequenceLog
+from adapter.exports.study import Arm, Criterion, load_study
 from adapter.exports.trial_design import summary_of
 from adapter.mappers.terminology.vocabulary import candidate_query
+from adapter.model.monitoring import Monitoring
 from adapter.model.protocol import Protocol
 from adapter.screening import Screening, enrolment_days, read_screening, screen
 from adapter.source import crawl
@@ -151,14 +154,16 @@ def export_sdtm(trial: Trial, workspace: Workspace, *, key: bytes) -> ExportRepo
     """SDTM datasets of everyone who consented to the study, under ``exports/sdtm``.
 
     Their time stamp is the start of the screening's day on the site. Subject numbers given once are kept
-    in the enrolment log of the workspace, which stays on the site.
+    in the enrolment log of the workspace, and --SEQ in the sequence log beside it; both stay on the site.
     """
     screening = read_screening(workspace)
     log = workspace.root / "enrolment-log.json"
     numbers = SubjectNumbers.load(log)
+    given = workspace.root / "sequence-log.json"
     study = load_study(trial.folder / "sdtm.yaml")
     study = msgspec.structs.replace(
         study,
+        arms=tuple(_known_as(arm, trial.protocol) for arm in study.arms),
         site_id=trial.site.site_id.upper(),
         country=trial.site.country,
         laboratories=trial.site.laboratories,
@@ -179,9 +184,29 @@ def export_sdtm(trial: Trial, workspace: Workspace, *, key: bytes) -> ExportRepo
         target=workspace.sdtm,
         key=key,
         snapshot_time=datetime.combine(screening.as_of, time(), trial.site.zone),
+        followed=_followed(trial, screening),
+        sequences=SequenceLog.load(given),
     )
+    report.sequences.save(given)
     numbers.with_numbers(report.subjects).save(log)
     return report
+
+
+def _known_as(arm: Arm, rules: Protocol) -> Arm:
+    """The arm with the names that the protocol file knows for it too."""
+    named = (one for one in rules.study.arms if one.code == arm.code)
+    more = tuple(name for one in named for name in (one.title, *one.aliases))
+    return msgspec.structs.replace(arm, aliases=(*arm.aliases, *more))
+
+
+def _followed(trial: Trial, screening: Screening) -> tuple[Monitoring, ...]:
+    """What the protocol says of those on the study by the day of the screening, from the same facts."""
+    enrolled = enrolment_days(screening.facts, trial.protocol.id, screening.as_of)
+    return tuple(
+        protocol.monitor(trial.protocol, own, as_of=screening.as_of, zone=trial.site.zone)
+        for subject, own in screening.facts.by_subject().items()
+        if subject in enrolled
+    )
 
 
 def _reported(rules: Protocol) -> Iterable[Criterion]:

@@ -24,7 +24,7 @@ Kind = Literal["text", "integer", "float", "date", "datetime"]
 DAY_FORMAT = "E8601DA."
 _DAY_0 = date(1960, 1, 1)  # of SAS
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,7}")
-_ISO_8601 = re.compile(
+ISO_8601 = re.compile(
     r"\d{4}(?:-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12]\d|3[01])"
     r"(?:T(?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d+)?)?)?)?)?"
 )
@@ -148,7 +148,7 @@ def _cell_check(dataset: str, column: Column) -> Callable[[Cell], None]:
                 f"{len(cell)} bytes in a variable of length {column.length}",
                 "raise the length in the dataset's specification (at most 200) or shorten the term",
             )
-        if column.kind in ("date", "datetime") and cell and not _ISO_8601.fullmatch(cell):
+        if column.kind in ("date", "datetime") and cell and not ISO_8601.fullmatch(cell):
             raise _refusal(place, "not an ISO 8601 date or a truncation of one")
 
     return numeric if column.is_numeric else text

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from adapter.exports import results
-from adapter.exports.dataset import Cell, sort_key
+from adapter.exports.dataset import Cell
 from adapter.exports.record import Exposure, Person, Record, read
 from adapter.exports.study import Visit
-from adapter.model.facts import Event, Intervention
+from adapter.model.facts import Event, Finding, Intervention
 
 RowMethod = Callable[[Record, dict[str, Any]], Cell]
 GroupMethod = Callable[[Sequence[Record], dict[str, Any], str], None]
@@ -45,7 +45,7 @@ def study_day(day: date | None, reference: date | None) -> int | None:
 def epoch_on(person: Person, day: date | None) -> str | None:
     """SCREENING from consent, TREATMENT from first to last dose, then FOLLOW-UP; None before consent.
 
-    The days come from consent and exposure alone; elements (SE) will refine them.
+    The days are those at which the elements of SE start, so EPOCH and SE cannot disagree.
     """
     if day is None or person.consent_day is None or day < person.consent_day:
         return None
@@ -111,6 +111,63 @@ def _label(record: Record, parameters: dict[str, Any]) -> Cell:
         return fact.concept.replace("_", " ").upper()
     name, pattern = _CODED.get(fact.code.system, ("", None))
     return f"{name} {fact.code.code}" if pattern and pattern.fullmatch(fact.code.code) else None
+
+
+def _coded_term(record: Record, parameters: dict[str, Any]) -> Cell:
+    """What an event is called: by the table of known words or codes, else by its public code.
+
+    Text leaves only through the table; an event that nothing names is still a row, under ``else``.
+    """
+    fact = record.fact
+    if not isinstance(fact, Event):
+        raise TypeError("only events have a coded term")
+    names: dict[str, str] = parameters["names"]
+    for word in (f"{fact.code.system}|{fact.code.code}", fact.code.code, fact.code.display.strip()):
+        if word in names:
+            return names[word]
+    name, pattern = _CODED.get(fact.code.system, ("", None))
+    return f"{name} {fact.code.code}" if pattern and pattern.fullmatch(fact.code.code) else parameters["else"]
+
+
+def _last_dose(record: Record, parameters: dict[str, Any]) -> Cell:
+    """When the drug was last seen to be taken before the sample, if that was within ``hours``."""
+    found = _dose_before(record, parameters)
+    return found.isoformat() if found else None
+
+
+def _since_dose(record: Record, parameters: dict[str, Any]) -> Cell:
+    """The time since then as an ISO 8601 duration in hours and minutes."""
+    at, dose = record.values.get(parameters["of"]), _dose_before(record, parameters)
+    if dose is None or not isinstance(at, str):
+        return None
+    minutes = int((datetime.fromisoformat(at) - dose).total_seconds()) // 60
+    hours, minutes = divmod(minutes, 60)
+    return "PT" + (f"{hours}H" if hours or not minutes else "") + (f"{minutes}M" if minutes else "")
+
+
+def _dose_before(record: Record, parameters: dict[str, Any]) -> datetime | None:
+    at = record.values.get(parameters["of"])
+    if not isinstance(at, str) or "T" not in at:
+        return None
+    sampled = datetime.fromisoformat(at)
+    timed = (datetime.fromisoformat(on) for drug, on in record.person.doses if drug == parameters["drug"])
+    earlier = [on for on in timed if on <= sampled]
+    latest = max(earlier, default=None)
+    return latest if latest and sampled - latest <= timedelta(hours=int(parameters["hours"])) else None
+
+
+def _source_token(record: Record, _: dict[str, Any]) -> Cell:
+    """A keyed hash of the source record, by which the site finds it again."""
+    fact = record.fact
+    if isinstance(fact, Finding | Event | Intervention):
+        return record.pseudonyms.source(fact.source)[:16]
+    return None
+
+
+def _exclusion(record: Record, parameters: dict[str, Any]) -> Cell:
+    """Why a reading has no standardised result, in the words of ``names``."""
+    names: dict[str, str] = parameters["names"]
+    return names.get(record.fact.excluded) if isinstance(record.fact, Finding) else None
 
 
 def _class_name(record: Record, parameters: dict[str, Any]) -> Cell:
@@ -183,14 +240,6 @@ def _day(record: Record, parameters: dict[str, Any]) -> date | None:
     return day_of(text if isinstance(text, str) else None)
 
 
-def number_rows(rows: Sequence[Record], parameters: dict[str, Any], variable: str) -> None:
-    """--SEQ: 1..n within a subject, by the listed variables and then a keyed hash of the source."""
-    by: list[str] = parameters["by"]
-    ordered = sorted(rows, key=lambda row: (*(sort_key(row.values.get(name)) for name in by), row.order))
-    for number, row in enumerate(ordered, start=1):
-        row.values[variable] = number
-
-
 def last_before_exposure(rows: Sequence[Record], parameters: dict[str, Any], variable: str) -> None:
     """--LOBXFL: the last row with a result at or before the first dose, one per group of ``by``.
 
@@ -232,6 +281,11 @@ ROW_METHODS: dict[str, tuple[RowMethod, frozenset[str]]] = {
     "epoch": (_epoch, frozenset({"of"})),
     "visit": (_visit, frozenset({"of", "give"})),
     "label": (_label, frozenset({"term"})),
+    "coded_term": (_coded_term, frozenset({"names", "else"})),
+    "last_dose": (_last_dose, frozenset({"of", "drug", "hours"})),
+    "since_dose": (_since_dose, frozenset({"of", "drug", "hours"})),
+    "source_token": (_source_token, frozenset()),
+    "exclusion": (_exclusion, frozenset({"names"})),
     "class_name": (_class_name, frozenset({"names"})),
     "ongoing": (_ongoing, frozenset({"give", "point"})),
     "dose": (_dose, frozenset({"list"})),
@@ -243,7 +297,6 @@ ROW_METHODS: dict[str, tuple[RowMethod, frozenset[str]]] = {
     "category": (_category, frozenset({"primary", "other"})),
 }
 GROUP_METHODS: dict[str, tuple[GroupMethod, frozenset[str]]] = {
-    "sequence": (number_rows, frozenset({"by"})),
     "last_before_exposure": (
         last_before_exposure,
         frozenset({"at", "by", "result", "number", "prefer"}),

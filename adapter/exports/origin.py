@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from adapter.exports.participation import Disposition, VisitResponse
 from adapter.exports.record import Exposure, Record
 from adapter.model.facts import Event, Finding, Intervention, Source
 
@@ -29,6 +30,9 @@ def origins_of(dataset: str, records: Iterable[Record]) -> Iterator[Origin]:
         fact = record.fact
         if isinstance(fact, Finding | Event | Intervention):
             yield Origin(dataset, record.person.usubjid, number, fact.concept, fact.source)
+        elif isinstance(fact, Disposition | VisitResponse):
+            for one in fact.sources:
+                yield Origin(dataset, record.person.usubjid, number, "", one)
         elif isinstance(fact, Exposure):
             for place in fact.sources:
                 reference, _, path = place.partition("#")

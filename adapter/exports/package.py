@@ -18,6 +18,7 @@ from adapter import __version__
 from adapter.exports.dataset import Dataset
 from adapter.exports.dataset_json import Provenance
 from adapter.exports.formats import files_of, write_formats
+from adapter.exports.sequence import NO_NUMBERS, SequenceLog
 
 MANIFEST_FORMAT = "2"
 LIBRARIES = ("lxml", "pyarrow")
@@ -28,7 +29,8 @@ class ExportReport(msgspec.Struct, frozen=True):
     """What was written: rows by dataset, and what was kept back, by reason.
 
     ``subjects`` is Patient.id -> SUBJID for the site's enrolment log; it must not leave the site.
-    ``extensions`` are values outside the embedded terms of extensible codelists.
+    ``extensions`` are values outside the embedded terms of extensible codelists. ``sequences`` is the log of
+    --SEQ to keep for the next export, on the site too.
     """
 
     target: Path
@@ -37,6 +39,7 @@ class ExportReport(msgspec.Struct, frozen=True):
     extensions: dict[str, tuple[str, ...]]
     subjects: dict[str, str]
     manifest_sha256: str
+    sequences: SequenceLog = NO_NUMBERS
 
 
 def write_package(

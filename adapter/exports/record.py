@@ -16,6 +16,14 @@ import msgspec
 
 from adapter.exports.codelists import Units
 from adapter.exports.dataset import Cell
+from adapter.exports.participation import (
+    Disposition,
+    LivedElement,
+    Qualifier,
+    Relation,
+    SubjectVisit,
+    VisitResponse,
+)
 from adapter.exports.pseudonym import Pseudonymiser
 from adapter.exports.study import StudyConfig
 from adapter.exports.trial_design import DESIGN_KINDS, Design
@@ -24,7 +32,10 @@ from adapter.model.facts import Event, Finding, Intervention
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True):
-    """A subject of the study as the datasets know them; texts are --DTC values, "" when unknown."""
+    """A subject of the study as the datasets know them; texts are --DTC values, "" when unknown.
+
+    ``doses`` are the study drug intakes that were seen and timed: (drug, when).
+    """
 
     usubjid: str
     subjid: str
@@ -48,6 +59,7 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     reference_day: date | None = None
     last_contact: str = ""
     until: date | None = None
+    doses: tuple[tuple[str, str], ...] = ()
 
     @property
     def treated(self) -> bool:
@@ -79,7 +91,9 @@ class Unmet(msgspec.Struct, frozen=True):
     on: str
 
 
-Fact: TypeAlias = Finding | Event | Intervention | Exposure | Unmet | Person | Design
+Lived: TypeAlias = LivedElement | SubjectVisit | Disposition | VisitResponse
+Linked: TypeAlias = Relation | Qualifier
+Fact: TypeAlias = Finding | Event | Intervention | Exposure | Unmet | Person | Lived | Linked | Design
 Term: TypeAlias = Mapping[str, str]
 
 
@@ -104,7 +118,11 @@ class Record(msgspec.Struct, frozen=True):
 NOBODY = Person(usubjid="", subjid="")
 """Whom rows of the trial design are about."""
 
-_ROW_KINDS = ("subjects", "findings", "events", "interventions", "exposures", "criteria", *DESIGN_KINDS)
+_ROW_KINDS = (
+    *("subjects", "findings", "events", "interventions", "exposures", "criteria", *DESIGN_KINDS),
+    *("lived elements", "subject visits", "dispositions", "responses", "doses", "adverse events"),
+    *("procedures", "microscopy", "relations", "qualifiers"),
+)
 _ANYWHERE = {
     *("person.usubjid", "person.subjid", "person.age", "person.consented", "person.death"),
     *("person.arm_code", "person.arm_name", "person.first_dose", "person.last_dose"),
@@ -122,12 +140,26 @@ _COPYABLE = {
     "planned visits": {"number", "name", "day", "start_rule", "end_rule"},
     "planned criteria": {"id", "text", "category", "version"},
     "parameters": {"parameter", "number", "value", "code", "terminology", "version"},
+    "lived elements": {"code", "name", "order", "epoch", "start", "end", "unplanned"},
+    "subject visits": {"number", "name", "day", "occurred", "start", "end"},
+    "dispositions": {"term", "decoded", "category", "subcategory", "on"},
+    "responses": {"on"},
+    "doses": {"start", "end"},
+    "adverse events": {"start", "end", "recorded"},
+    "procedures": {"start", "end"},
+    "microscopy": {"start", "end"},
+    "relations": {"domain", "variable", "value", "group"},
+    "qualifiers": {"domain", "variable", "value", "name", "label", "text", "origin", "evaluator"},
 }
 _MAPPABLE = {
     "findings": {"answer", "interpretation", "specimen", "method", "absent_reason"},
     "events": {"status"},
     "interventions": {"route", "form", "frequency"},
     "exposures": {"route", "form", "frequency"},
+    "doses": {"kind", "route", "form", "frequency"},
+    "adverse events": {"severity", "seriousness", "outcome", "causality", "action"},
+    "microscopy": {"method"},
+    "responses": {"response"},
 }
 
 COPYABLE: dict[str, frozenset[str]] = {
@@ -144,9 +176,15 @@ def read(record: Record, path: str) -> Cell:
     head, _, name = path.partition(".")
     if head == "term":
         return record.term.get(name) or None
-    value = getattr(getattr(record, head), name)
+    owner = getattr(record, head)
+    value = getattr(owner, name) if not isinstance(owner, Event) else _of_event(owner, name)
     if isinstance(value, PartialDate):
         return value.iso
     if isinstance(value, str | Fraction | int) or value is None:
         return value or None if isinstance(value, str) else value
     raise TypeError(f"{path} is no cell")
+
+
+def _of_event(event: Event, name: str) -> object:
+    """A field of the event, else one of its attributes."""
+    return getattr(event, name) if name in event.__struct_fields__ else event.attribute(name)

@@ -54,6 +54,14 @@ def original_result(record: Record, _: dict[str, Any]) -> Cell:
     return _ANSWERS[finding.answer][0] if finding.answer else None
 
 
+def worded_result(record: Record, parameters: dict[str, Any]) -> Cell:
+    """The words the specification has for what was found (``term``), else the result itself."""
+    worded = record.term.get(parameters["term"])
+    if worded:
+        return worded
+    return original_result(record, {}) if parameters["term"].endswith("ORRES") else standard_text(record, {})
+
+
 def original_unit(record: Record, parameters: dict[str, Any]) -> Cell:
     """The unit of a numeric --ORRES in controlled terms; spelled as in the source if CT has no such unit."""
     if not re.search(r"\d", str(original_result(record, {}) or "")):
@@ -187,6 +195,7 @@ def has_result(record: Record) -> bool:
     """Whether there is anything to report: a result, or that it was not done."""
     return (
         record.treatment == "not done"
+        or any(name.endswith("STRESC") for name in record.term)
         or original_result(record, {}) is not None
         or standard_text(record, {}) is not None
     )
@@ -223,6 +232,7 @@ def _finding(record: Record) -> Finding:
 
 METHODS: dict[str, tuple[Callable[[Record, dict[str, Any]], Cell], frozenset[str]]] = {
     "original_result": (original_result, frozenset()),
+    "worded_result": (worded_result, frozenset({"term"})),
     "original_unit": (original_unit, frozenset({"list"})),
     "standard_text": (standard_text, frozenset()),
     "standard_number": (standard_number, frozenset()),

@@ -15,23 +15,22 @@ from pathlib import Path
 
 import msgspec
 
-from adapter.errors import ExportError
 from adapter.exports.consent import standing
 from adapter.exports.dataset import Dataset, Row, check, sorted_rows
 from adapter.exports.documents import sdtm_documents
-from adapter.exports.origin import Origin, origins_of
+from adapter.exports.lines import Lines
+from adapter.exports.origin import Origin
 from adapter.exports.package import ExportReport, write_package
 from adapter.exports.pseudonym import Pseudonymiser
-from adapter.exports.record import NOBODY, Person, Record
-from adapter.exports.results import has_result
-from adapter.exports.rows import Recipe, fill, finish, recipe
-from adapter.exports.selection import select
+from adapter.exports.record import Person
+from adapter.exports.sequence import NO_NUMBERS, SequenceLog
 from adapter.exports.spec import DatasetSpec, Specs, load_specs
 from adapter.exports.study import StudyConfig
 from adapter.exports.subjects import Participant, participant
-from adapter.exports.trial_design import DESIGN_KINDS, DesignKind, design_rows
+from adapter.exports.waivers import gate, load_waivers, stop_at
 from adapter.model.decision import Decision
-from adapter.model.facts import Facts, Finding
+from adapter.model.facts import Facts
+from adapter.model.monitoring import Monitoring
 
 _NUMERIC = re.compile(r"[<>]?=?-?\d[\d.:-]*")
 
@@ -39,7 +38,8 @@ _NUMERIC = re.compile(r"[<>]?=?-?\d[\d.:-]*")
 class Build(msgspec.Struct, frozen=True):
     """The datasets in memory, and what was kept back: counts by dataset or rule, and reason.
 
-    ``subjects`` is Patient.id -> SUBJID; ``origins`` tell which record each numbered row was made from.
+    ``subjects`` is Patient.id -> SUBJID; ``origins`` tell which record each numbered row was made from;
+    ``sequences`` is the log of --SEQ with what was given now.
     """
 
     datasets: tuple[Dataset, ...]
@@ -48,6 +48,7 @@ class Build(msgspec.Struct, frozen=True):
     extensions: dict[str, tuple[str, ...]]
     people: tuple[Person, ...] = ()
     origins: tuple[Origin, ...] = ()
+    sequences: SequenceLog = SequenceLog()
 
 
 def export_sdtm(
@@ -59,19 +60,34 @@ def export_sdtm(
     target: Path,
     key: bytes,
     snapshot_time: datetime,
+    followed: Sequence[Monitoring] = (),
+    sequences: SequenceLog = NO_NUMBERS,
 ) -> ExportReport:
     """Write the datasets in every format, Define-XML and the manifest under ``target``, all or nothing.
 
-    The same facts, decisions, study, specifications, key and time give the same bytes. Raises
-    :class:`adapter.errors.MappingError` for a specification, :class:`ExportError` for data that cannot be
-    carried unchanged, ``ValueError`` for a ``snapshot_time`` without a zone.
+    ``followed`` says how those on the study respond (RS); ``sequences`` which --SEQ were given before. The
+    same facts, decisions, study, specifications, key, time and log give the same bytes. Raises
+    :class:`adapter.errors.MappingError` for a specification or a waiver, :class:`adapter.errors.ExportError`
+    for data that cannot be carried unchanged or do not pass the gate, ``ValueError`` for a ``snapshot_time``
+    without a zone.
     """
     if snapshot_time.tzinfo is None:
         raise ValueError("snapshot_time needs a zone")
     loaded = load_specs(specs)
-    built = build_sdtm(facts, decisions, study=study, specs=loaded, key=key, snapshot_time=snapshot_time)
+    built = build_sdtm(
+        facts,
+        decisions,
+        study=study,
+        specs=loaded,
+        key=key,
+        snapshot_time=snapshot_time,
+        followed=followed,
+        sequences=sequences,
+    )
+    checked = gate(built.datasets, loaded, load_waivers(specs / "waivers.yaml", loaded))
+    stop_at(checked)
     protocols = sorted({f"{one.protocol} {one.protocol_version}" for one in decisions})
-    return write_package(
+    report = write_package(
         target,
         built.datasets,
         study_id=study.study_id,
@@ -82,8 +98,10 @@ def export_sdtm(
         subjects=built.subjects,
         withheld=built.withheld,
         extensions=built.extensions,
+        checks=checked.as_checks(),
         documents=sdtm_documents(study, loaded, specs, built.datasets, snapshot_time),
     )
+    return msgspec.structs.replace(report, sequences=built.sequences)
 
 
 def build_sdtm(
@@ -94,22 +112,22 @@ def build_sdtm(
     specs: Specs,
     key: bytes,
     snapshot_time: datetime,
+    followed: Sequence[Monitoring] = (),
+    sequences: SequenceLog = NO_NUMBERS,
 ) -> Build:
     """The datasets of every specification; see :func:`export_sdtm` for what is raised."""
     pseudonyms = Pseudonymiser(study.study_id, study.site_id, key)
     withheld: Counter[str] = Counter()
     people = _participants(facts, decisions, study, pseudonyms, snapshot_time, withheld)
-    datasets, extensions, origins = [], {}, list[Origin]()
+    responses = {one.subject: one.visits for one in followed}
+    people = [
+        msgspec.structs.replace(one, responses=responses.get(one.facts.subjects[0].id, ())) for one in people
+    ]
+    lines = Lines(study, specs, pseudonyms, sequences, withheld)
+    made = {spec.name: lines.rows(spec, people) for spec in sorted(specs.datasets, key=_turn)}
+    datasets, extensions = [], {}
     for spec in specs.datasets:
-        made = recipe(spec)
-        rows: list[Row] = []
-        if spec.rows in DESIGN_KINDS:
-            rows = finish(made, _design_records(spec.rows, made, study, specs, pseudonyms))
-        for one in people if spec.rows not in DESIGN_KINDS else ():
-            records = _records(spec, made, one, study, specs, pseudonyms, withheld)
-            rows += finish(made, records)
-            origins += origins_of(spec.name, records)
-        datasets.append(_dataset(spec, rows, specs))
+        datasets.append(_dataset(spec, made[spec.name]))
         extensions.update(_extensions(spec, datasets[-1], specs))
     mapped = {concept for spec in specs.datasets for concept in spec.terms}
     for one in people:
@@ -118,7 +136,20 @@ def build_sdtm(
                 withheld[f"findings NO_DOMAIN {finding.concept}"] += 1
     numbers = {one.facts.subjects[0].id: one.person.subjid for one in people}
     known = tuple(one.person for one in people)
-    return Build(tuple(datasets), numbers, dict(sorted(withheld.items())), extensions, known, tuple(origins))
+    return Build(
+        tuple(datasets),
+        numbers,
+        dict(sorted(withheld.items())),
+        extensions,
+        known,
+        tuple(lines.origins),
+        SequenceLog(lines.given),
+    )
+
+
+def _turn(spec: DatasetSpec) -> int:
+    """Visits are read off the rows of the other datasets, and relations need everybody's numbers."""
+    return 1 if spec.rows == "subject visits" else 2 if spec.rows in ("relations", "qualifiers") else 0
 
 
 def _participants(
@@ -159,56 +190,10 @@ def _participants(
     return sorted(people, key=lambda one: one.person.usubjid)
 
 
-def _records(
-    spec: DatasetSpec,
-    made: Recipe,
-    one: Participant,
-    study: StudyConfig,
-    specs: Specs,
-    pseudonyms: Pseudonymiser,
-    withheld: Counter[str],
-) -> list[Record]:
-    """One record per row of the dataset for one participant; a row needs a result or a coded topic."""
-    records = []
-    for fact, term, treatment, order in select(spec, one, study, pseudonyms, withheld):
-        record = Record(one.person, fact, term, study, specs.units, pseudonyms, treatment, order, {})
-        if isinstance(fact, Finding) and not has_result(record):
-            withheld[f"{spec.name} NO_RESULT"] += 1
-            continue
-        fill(made, record)
-        topic = next((name for name in (f"{spec.name}TERM", f"{spec.name}TRT") if name in record.values), "")
-        if topic and not record.values[topic]:
-            withheld[f"{spec.name} NO_CODED_TERM"] += 1
-            continue
-        records.append(record)
-    return records
-
-
-def _design_records(
-    kind: DesignKind, made: Recipe, study: StudyConfig, specs: Specs, pseudonyms: Pseudonymiser
-) -> list[Record]:
-    """One record per row that the protocol itself plans."""
-    return [
-        fill(made, Record(NOBODY, fact, {}, study, specs.units, pseudonyms, "", f"{number:04}", {}))
-        for number, fact in enumerate(design_rows(kind, study))
-    ]
-
-
-def _dataset(spec: DatasetSpec, rows: list[Row], specs: Specs) -> Dataset:
+def _dataset(spec: DatasetSpec, rows: list[Row]) -> Dataset:
     columns = spec.columns
     dataset = Dataset(spec.name, spec.label, columns, sorted_rows(columns, rows))
     check(dataset)
-    for index, variable in enumerate(spec.variables):
-        closed = [specs.codelists.codelists[name] for name in variable.codelist]
-        allowed = {term for one in closed for term in one.terms}
-        is_closed = bool(closed) and not any(one.extensible for one in closed)
-        where = f"{spec.name}.{variable.name}"
-        for row in dataset.rows:
-            cell = row[index]
-            if variable.core == "Req" and cell in (None, ""):
-                raise ExportError("a required variable is empty", where=where)
-            if is_closed and cell not in (None, "") and cell not in allowed:
-                raise ExportError(f"{cell!r} is not in {' or '.join(variable.codelist)}", where=where)
     return dataset
 
 

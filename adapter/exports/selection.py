@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from types import MappingProxyType
 from typing import NamedTuple
 
+from adapter.exports import journey
 from adapter.exports.codelists import folded
 from adapter.exports.pseudonym import Pseudonymiser
-from adapter.exports.record import Fact, Term, Unmet
+from adapter.exports.record import Exposure, Fact, Term, Unmet
 from adapter.exports.spec import DatasetSpec, TermVariant
 from adapter.exports.study import StudyConfig
 from adapter.exports.subjects import Participant
@@ -54,10 +55,70 @@ def select(
                     yield Selected(drug, _term(spec, drug), "", pseudonyms.source(drug.source))
         case "exposures":
             for exposure in one.exposures:
-                yield Selected(exposure, order="".join(exposure.sources))
+                yield Selected(exposure, order=_interval(exposure))
+        case "doses":
+            for drug in one.study_drugs:
+                yield Selected(drug, _term(spec, drug), "", pseudonyms.source(drug.source))
+        case "adverse events":
+            yield from _adverse_events(spec, one, pseudonyms, withheld)
+        case "procedures":
+            for event in one.facts.events:
+                if event.category == "procedure" and event.concept in spec.terms:
+                    reason = event.excluded or ("REFUTED" if event.presence == "refuted" else "")
+                    if reason:
+                        withheld[f"{spec.name} {reason}"] += 1
+                    else:
+                        yield Selected(event, _term(spec, event), "", pseudonyms.source(event.source))
+        case "microscopy":
+            yield from _findings(spec, one, pseudonyms, withheld)
+            for event in one.facts.events:
+                if event.category == "report" and event.concept in spec.terms and not event.excluded:
+                    seen = _diagnosed(event)
+                    yield Selected(seen, _term(spec, seen), "", pseudonyms.source(event.source))
+        case "lived elements":
+            for element in journey.elements(one.person, study):
+                yield Selected(element, order=element.code)
+        case "dispositions":
+            for milestone in journey.dispositions(one):
+                yield Selected(milestone, order=f"{milestone.category}|{milestone.decoded}")
+        case "responses":
+            states = one.responses
+            for response in journey.responses(states, one.person.last_contact):
+                yield Selected(response, order=response.visit)
         case "criteria":
             for unmet in _unmet(one, study):
                 yield Selected(unmet, order=unmet.id)
+
+
+def _interval(one: Exposure) -> str:
+    """What names a constant-dose interval when its records change: drug, start and regimen."""
+    return "|".join(
+        (one.concept, one.start, str(one.dose), one.dose_unit, one.form, one.frequency, one.route)
+    )
+
+
+def _adverse_events(
+    spec: DatasetSpec, one: Participant, pseudonyms: Pseudonymiser, withheld: Counter[str]
+) -> Iterator[Selected]:
+    """Adverse events that happened, from consent on; an event whose day is not known is kept."""
+    consent = one.person.consent_day or one.person.enrolment_day
+    for event in one.facts.events:
+        if event.category != "adverse-event":
+            continue
+        reason = event.excluded or ("NOT_HAPPENED" if event.presence != "present" else "")
+        if not reason and event.start and consent and event.start.last < consent:
+            reason = "BEFORE_CONSENT"
+        if reason:
+            withheld[f"{spec.name} {reason}"] += 1
+        else:
+            yield Selected(event, _term(spec, event), "", pseudonyms.source(event.source))
+
+
+def _diagnosed(event: Event) -> Finding:
+    """The coded conclusion of a pathology report as a finding."""
+    return Finding(
+        event.subject, event.concept, event.source, "pathology", event.code, event.use, start=event.start
+    )
 
 
 def _findings(

@@ -14,6 +14,7 @@ A variable is made by exactly one of five closed algorithms, named under ``from`
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,8 +27,15 @@ from adapter.exports.located import Located, read_located
 from adapter.exports.record import COPYABLE, MAPPABLE
 from adapter.exports.trial_design import DesignKind
 
+LivedKind = Literal[
+    "lived elements", "subject visits", "dispositions", "responses", "doses", "adverse events", "procedures",
+    "microscopy",
+]  # fmt: skip
+LinkedKind = Literal["relations", "qualifiers"]
 RowKind = (
     Literal["subjects", "findings", "events", "interventions", "exposures", "criteria", "analysis"]
+    | LivedKind
+    | LinkedKind
     | DesignKind
 )
 Treatment = Literal["as it is", "original only", "not done"]
@@ -35,6 +43,7 @@ Origin = Literal["Assigned", "Collected", "Derived", "Protocol", "Predecessor"]
 
 _ALGORITHMS = ("constant", "copy", "map", "derive", "sequence")
 _OPTIONAL = {"prefer"}
+_NO_DATASETS = ("codelists.yaml", "units.yaml", "waivers.yaml")
 _TERM_KEYS = {"ucum", "unit", "decimals"}
 
 
@@ -72,7 +81,8 @@ class DatasetSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``rows`` is what a row is made from, ``terms`` the concepts it takes, ``excluded`` how readings
     with a reason not to decide are shown (any other reason: not at all), ``distinct`` whether rows
-    that say the same are one row.
+    that say the same are one row. ``supplemental`` are the qualifiers of its records that go to SUPP--;
+    a SUPP-- specification names its ``parent`` and is made from ``suppqual.yaml``.
     """
 
     name: str
@@ -86,6 +96,8 @@ class DatasetSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tables: dict[str, dict[str, str]] = {}
     excluded: dict[str, Treatment] = {}
     distinct: bool = False
+    supplemental: tuple[Variable, ...] = ()
+    parent: str = ""
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -116,10 +128,22 @@ def load_specs(folder: Path) -> Specs:
     digest = hashlib.sha256()
     for path in files:
         digest.update(f"{path.name}\0".encode() + path.read_bytes() + b"\0")
-    datasets = tuple(
-        _load(path, codelists) for path in files if path.name not in ("codelists.yaml", "units.yaml")
-    )
-    return Specs(datasets, codelists, units, digest.hexdigest())
+    datasets = [_load(path, codelists) for path in files if path.name not in _NO_DATASETS]
+    return Specs(tuple(_with_qualifiers(datasets)), codelists, units, digest.hexdigest())
+
+
+def _with_qualifiers(specs: list[DatasetSpec]) -> Iterator[DatasetSpec]:
+    """``suppqual.yaml`` once for each dataset that has supplemental qualifiers."""
+    for spec in specs:
+        if spec.rows != "qualifiers":
+            yield spec
+            continue
+        for parent in specs:
+            if parent.supplemental:
+                label = f"Supplemental Qualifiers for {parent.name}"
+                yield msgspec.structs.replace(
+                    spec, name=f"SUPP{parent.name}", label=label, parent=parent.name
+                )
 
 
 def _load(path: Path, codelists: Codelists) -> DatasetSpec:
@@ -130,7 +154,9 @@ def _load(path: Path, codelists: Codelists) -> DatasetSpec:
         raise content.error_at(fault) from fault
     _check_dataset(content, spec)
     for index, variable in enumerate(spec.variables):
-        _check_variable(content, spec, codelists, index, variable)
+        _check_variable(content, spec, codelists, ("variables", index), variable)
+    for index, variable in enumerate(spec.supplemental):
+        _check_variable(content, spec, codelists, ("supplemental", index), variable)
     _check_terms(content, spec, codelists)
     return spec
 
@@ -148,9 +174,12 @@ def _check_dataset(content: Located, spec: DatasetSpec) -> None:
 
 
 def _check_variable(
-    content: Located, spec: DatasetSpec, codelists: Codelists, index: int, variable: Variable
+    content: Located,
+    spec: DatasetSpec,
+    codelists: Codelists,
+    at: tuple[str, int],
+    variable: Variable,
 ) -> None:
-    at = ("variables", index)
     if len(variable.name) > 8 or len(variable.label) > 40 or not variable.label.isascii():
         raise content.error(f"{variable.name}: names have 8, labels 40 ASCII characters", *at)
     if not 1 <= variable.length <= 200:
@@ -226,7 +255,7 @@ def _possible_terms(spec: DatasetSpec, variable: Variable) -> list[tuple[str, tu
         return []
     match variable.algorithm:
         case "constant":
-            return [(str(variable.source["constant"]), ())]
+            return [(str(constant), ())] if (constant := variable.source["constant"]) else []
         case "map":
             table = variable.source["table"]
             return [(term, ("tables", table, word)) for word, term in spec.tables[table].items()]

@@ -15,6 +15,7 @@ from adapter.exports.study import StudyConfig
 from adapter.model.dates import PartialDate, completed_years
 from adapter.model.decision import Decision, Overall
 from adapter.model.facts import Event, Facts, Finding, Intervention, Subject
+from adapter.model.monitoring import VisitState
 
 NEVER_EXPORTED = frozenset(
     {"SUPERSEDED", "DUPLICATE", "ENTERED_IN_ERROR", "CANCELLED", "NEVER_USE", "WRONG_SUBJECT", "IN_PROGRESS"}
@@ -25,14 +26,21 @@ _Ended = TypeVar("_Ended", Event, Intervention)
 
 
 class Participant(msgspec.Struct, frozen=True):
-    """A person with the facts that may leave, the study drug separated from all other drugs."""
+    """A person with the facts that may leave, the study drug separated from all other drugs.
+
+    ``study_drugs`` are the records that ``exposures`` were made from, as the hospital wrote them;
+    ``responses`` what the protocol says of the subject's visits.
+    """
 
     person: Person
     facts: Facts
     exposures: tuple[Exposure, ...]
     other_drugs: tuple[Intervention, ...]
+    study_drugs: tuple[Intervention, ...]
+    standing: Standing
     decision: Decision | None
     withheld: dict[str, int]
+    responses: tuple[VisitState, ...] = ()
 
 
 def participant(
@@ -72,12 +80,33 @@ def participant(
         arm_name=arm.name if arm else "",
         deceased=subject.deceased,
         death=_iso(subject.death),
+        until=standing.until,
     )
     person = _with_exposure(person, exposures, enrolled_on, study)
-    last_contact = _last_contact(kept, person.last_dose_day, ends_by)
-    person = msgspec.structs.replace(person, last_contact=last_contact)
+    last_contact = _last_contact(kept, _last_known_days(person, standing), ends_by)
+    person = msgspec.structs.replace(person, last_contact=last_contact, doses=_timed_doses(taken))
     open_ended = tuple(_as_of(row, day_of(last_contact) or ends_by) for row in other)
-    return Participant(person, kept, exposures, open_ended, decision, withheld)
+    written = tuple(_as_of(row, ends_by) for row in taken if row.start and row.start.first <= ends_by)
+    return Participant(person, kept, exposures, open_ended, written, standing, decision, withheld)
+
+
+def _last_known_days(person: Person, standing: Standing) -> list[date]:
+    """Days of contact that no single record dates: the last dose, leaving the study, withdrawing from it."""
+    left = standing.enrolment.end if standing.enrolment else None
+    days = (person.last_dose_day, left.day if left else None, standing.until)
+    return [day for day in days if day is not None]
+
+
+def _timed_doses(rows: list[Intervention]) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        sorted(
+            {
+                (row.concept, row.start.iso)
+                for row in rows
+                if row.kind == "administration" and row.start is not None and row.start.at is not None
+            }
+        )
+    )
 
 
 def _known_by(exposures: tuple[Exposure, ...], day: date) -> tuple[Exposure, ...]:
@@ -182,9 +211,9 @@ def _ends(when: PartialDate) -> tuple[date, date]:
     return (when.first, when.last)
 
 
-def _last_contact(facts: Facts, last_dose: date | None, until: date) -> str:
+def _last_contact(facts: Facts, also: list[date], until: date) -> str:
     """The last known day, up to ``until``, on which anything was observed, taken, done or happened."""
-    days = [last_dose] if last_dose else []
+    days = list(also)
     rows: list[Finding | Event | Intervention] = [*facts.findings, *facts.events, *facts.interventions]
     for row in rows:
         if row.excluded in NEVER_EXPORTED:

@@ -30,7 +30,9 @@ CODES = "## Codes"
 # Modules whose capitals are the words of a standard or of a hospital, never codes of ours.
 OTHER_LANGUAGES = (
     "adapter/demo/",  # the synthetic hospital's local codes, ATC codes, and flags expected of other modules
+    "adapter/exports/agreement.py",  # SDTM variables; its rules are those of conformance.py
     "adapter/exports/derive.py",  # SDTM controlled terms: epochs, units of age, ONGOING
+    "adapter/exports/journey.py",  # SDTM controlled terms: epochs, dispositions
     "adapter/exports/results.py",  # SDTM controlled terms: answers, range indicators
     "adapter/exports/spec.py",  # endings of SDTM variable names
     "adapter/exports/study.py",  # SDTM IECAT
@@ -44,6 +46,8 @@ OTHER_WORDS = frozenset(
         *("DELETE", "GET", "POST", "PUT"),  # HTTP
         *("ES384", "JWT", "RS384"),  # RFC 7518, 7519
         *("INCLUSION", "EXCLUSION", "SDTMIG", "TERM", "TRT"),  # SDTM
+        *("DOMAIN", "PARMCD", "STUDYID", "TESTCD", "TSPARMCD", "USUBJID"),  # SDTM variables
+        *("MIDTC", "PRSTDTC", "RELREC", "SUPP", "VISITNUM"),  # SDTM variables
         *("CREATE", "UPDATE"),  # v3-DataOperation, Provenance.activity
         *("LAB", "PAT"),  # v2-0074, Observation.category
         *("BCG", "BCP", "MDRD"),  # methods of albumin and eGFR

@@ -197,18 +197,35 @@ def test_every_format_holds_the_same_rows(tmp_path: Path) -> None:
         "MH": 2,
         "PC": 1,
         "VS": 2,
-        # the plan: 2 arms of 2 elements, 3 elements, 4 criteria, 12 parameters and NARMS, 7 visits
-        "TA": 4,
-        "TE": 3,
+        # two consents, a randomisation, a screen failure; screening of both and a treatment that still runs
+        "DS": 4,
+        "SE": 3,
+        # two visits of p1 before the last contact on day 212 and four missed; the screening of p2
+        "SV": 7,
+        # each interval was made of one dispense
+        "EC": 3,
+        "RELREC": 6,
+        "SUPPLB": 8,
+        "SUPPIS": 2,
+        "SUPPPC": 1,
+        "SUPPVS": 0,
+        "AE": 0,
+        "PR": 0,
+        "MI": 0,
+        "RS": 0,
+        # the plan: 2 arms of 3 elements, 4 elements, 4 criteria, 12 parameters and NARMS, 8 visits
+        "TA": 6,
+        "TE": 4,
         "TI": 4,
         "TS": 13,
-        "TV": 7,
+        "TV": 8,
     }
     for name in report.rows:
         wanted = dataset(built, name)
         path = tmp_path / "out/xpt" / f"{name.lower()}.xpt"
         frame, meta = pyreadstat.read_xport(path, disable_datetime_conversion=True)
-        other = pandas.read_sas(path, format="xport", encoding="ascii")
+        # pandas does not read a file without a row
+        other = pandas.read_sas(path, format="xport", encoding="ascii") if wanted.rows else frame
         again = read_dataset_json(tmp_path / "out/dataset-json" / f"{name.lower()}.json")
         assert list(frame.columns) == [column.name for column in wanted.columns] == list(other.columns)
         assert meta.column_labels == [column.label for column in wanted.columns]
@@ -317,12 +334,12 @@ def test_a_failed_export_leaves_the_former_one_as_it_was(tmp_path: Path) -> None
 
 
 def test_a_closed_codelist_is_closed(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match=r"DM\.RACE: 'HAN' is not in RACE"):
+    with pytest.raises(ExportError, match=r"TERM_UNKNOWN DM\.RACE \(2,"):
         export(tmp_path / "out", Case(hospital().facts, (), study(race="HAN")))
 
 
 def test_a_required_variable_is_never_empty(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match=r"DM\.SITEID: a required variable is empty"):
+    with pytest.raises(ExportError, match=r"REQUIRED_EMPTY DM\.SITEID \(2,"):
         export(tmp_path / "out", Case(hospital().facts, (), study(site_id="")))
 
 

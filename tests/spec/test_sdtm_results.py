@@ -332,7 +332,7 @@ def test_baseline_flag_is_one_per_test_and_prefers_the_protocols_equation() -> N
         ("2019-06-03", (2, "BASELINE", 1), "TREATMENT"),
         ("2019-06-10", None, "TREATMENT"),
         ("2019-07-01", (3, "WEEK 4", 29), "TREATMENT"),  # day 29
-        ("2020-05-04", (7, "WEEK 48", 337), "FOLLOW-UP"),  # day 337, after the last dose
+        ("2020-05-04", (8, "WEEK 48", 337), "FOLLOW-UP"),  # day 337, after the last dose
     ],
 )
 def test_visits_and_epochs(date: str, visit: tuple[int, str, int] | None, epoch: str | None) -> None:

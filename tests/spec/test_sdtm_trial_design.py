@@ -40,29 +40,31 @@ def built() -> dict[str, list[dict[str, Cell]]]:
     return {one.name: one.records() for one in made.datasets}
 
 
-def test_each_arm_is_screening_then_its_treatment() -> None:
+def test_each_arm_is_screening_then_its_treatment_then_follow_up() -> None:
     assert [
         (row["ARMCD"], row["TAETORD"], row["ETCD"], row["EPOCH"], row["TABRANCH"]) for row in built()["TA"]
     ] == [
         ("TAC", 1, "SCRN", "SCREENING", "Randomized to Tacrolimus"),
         ("TAC", 2, "TAC", "TREATMENT", None),
+        ("TAC", 3, "FUP", "FOLLOW-UP", None),
         ("TACPRED", 1, "SCRN", "SCREENING", "Randomized to Tacrolimus + Prednisone"),
         ("TACPRED", 2, "TACPRED", "TREATMENT", None),
+        ("TACPRED", 3, "FUP", "FOLLOW-UP", None),
     ]
 
 
 def test_elements_have_rules_for_their_start_and_end() -> None:
     rows = {row["ETCD"]: row for row in built()["TE"]}
-    assert list(rows) == ["SCRN", "TAC", "TACPRED"]
+    assert list(rows) == ["FUP", "SCRN", "TAC", "TACPRED"]
     assert (rows["TAC"]["TEDUR"], rows["SCRN"]["TESTRL"]) == ("P48W", "Informed consent signed")
     assert all(row["TESTRL"] for row in rows.values())
 
 
 def test_visits_say_their_window() -> None:
     rows = {row["VISIT"]: row for row in built()["TV"]}
-    assert len(rows) == 7
+    assert len(rows) == 8
     week_48 = rows["WEEK 48"]
-    assert (week_48["VISITNUM"], week_48["VISITDY"]) == (7, 337)
+    assert (week_48["VISITNUM"], week_48["VISITDY"]) == (8, 337)
     assert (week_48["TVSTRL"], week_48["TVENRL"]) == ("Study day 309", "Study day 364")
 
 
