@@ -116,3 +116,8 @@ def add_months(day: date, months: int) -> date:
 
 def add_days(day: date, days: int) -> date:
     return day + timedelta(days=days)
+
+
+def counted(number: int, unit: Literal["days", "months"]) -> str:
+    """``1 day``, ``14 days``, ``1 month``: as it is said."""
+    return f"{number} {unit[:-1] if number == 1 else unit}"

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from adapter.model.dates import add_days, add_months
+from adapter.model.dates import add_days, add_months, counted
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,8 +65,10 @@ class Offset(Node, frozen=True, kw_only=True):
     def __str__(self) -> str:
         if not self.months:
             return str(self.days)
-        months = f"{self.months} months"
-        return f"{months} {'+' if self.days > 0 else '-'} {abs(self.days)} days" if self.days else months
+        months = counted(self.months, "months")
+        if not self.days:
+            return months
+        return f"{months} {'+' if self.days > 0 else '-'} {counted(abs(self.days), 'days')}"
 
 
 class Duration(Node, frozen=True, kw_only=True):
@@ -76,7 +78,7 @@ class Duration(Node, frozen=True, kw_only=True):
     unit: Literal["days", "months"] = "days"
 
     def __str__(self) -> str:
-        return f"{self.count} {self.unit}"
+        return counted(self.count, self.unit)
 
 
 def descend(node: Any) -> Iterator[Node]:

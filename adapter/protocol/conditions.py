@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import msgspec
 
-from adapter.model.dates import add_days, completed_years
+from adapter.model.dates import add_days, completed_years, counted
 from adapter.model.decision import Evidence, Verdict
 from adapter.model.kleene import Truth, all_of
 from adapter.model.quantity import Interval
@@ -187,7 +187,7 @@ def _elapsed(test: Elapsed, context: Context) -> Outcome:
     compared = worded(f"{since} to {until}:", asked, "", truth).rstrip()
     evidence = tuple(_compared(item, compared) for item in (*since.evidence, *until.evidence))
     needs = (f"the exact date of {test.since.anchor.replace('_', ' ')}",) if truth is Truth.UNKNOWN else ()
-    days = f"{(until.first - since.first).days} days" if since.day and until.day else ""
+    days = counted((until.first - since.first).days, "days") if since.day and until.day else ""
     return Outcome(truth, evidence, tuple(dict.fromkeys(flags)), needs, days)
 
 

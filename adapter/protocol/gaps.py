@@ -12,6 +12,7 @@ from fractions import Fraction
 
 from adapter.model.course import GapIs
 from adapter.model.coverage import is_covered
+from adapter.model.dates import counted
 from adapter.model.decision import Evidence
 from adapter.model.facts import Intervention
 from adapter.model.kleene import Truth
@@ -40,8 +41,9 @@ def gap_outcome(test: GapIs, context: Context, held: tuple[Run, ...]) -> Outcome
     value = Interval(Fraction(low), Fraction(longest[0]))
     limit = Interval.exactly(test.days)
     truth = compare_intervals(value, test.comparison, limit)
-    shown = f"longest gap {value} days" + (f" ({longest[1]} to {longest[2]})" if longest[0] else "")
-    compared = worded(shown, SYMBOLS[test.comparison], f"{test.days} days", truth)
+    unit = "day" if value.point == 1 else "days"
+    shown = f"longest gap {value} {unit}" + (f" ({longest[1]} to {longest[2]})" if longest[0] else "")
+    compared = worded(shown, SYMBOLS[test.comparison], counted(test.days, "days"), truth)
     flags = list(unique(flag for row in rows for flag in row.flags if flag == "REQUEST_ONLY"))
     if all(row.kind != "administration" for row in rows):
         flags.append("GAP_FROM_SUPPLY")

@@ -147,7 +147,9 @@ def distance(value: Interval, threshold: Interval, unit: str) -> str:
     gap = value.point - threshold.point
     if not gap:
         return "exactly at the threshold"
-    return f"{brief(Interval.exactly(abs(gap)))} {unit} {'above' if gap > 0 else 'below'}".replace("  ", " ")
+    said = "day" if unit == "days" and abs(gap) == 1 else unit
+    size = f"{brief(Interval.exactly(abs(gap)))} {said}".rstrip()
+    return f"{size} {'above' if gap > 0 else 'below'}"
 
 
 def _threshold(amount: Amount, row: Finding, context: Context) -> tuple[Interval | None, tuple[str, ...]]:

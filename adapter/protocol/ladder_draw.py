@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from adapter.model.dates import counted
 from adapter.model.ladder import ENTRY, DoseStep, Dosing, Ladder, Measure, Review, State, Transition
 from adapter.model.quantity import number_text
 from adapter.protocol.judge import SYMBOLS
@@ -61,12 +62,14 @@ def worded(way: Transition) -> str:
     trigger = way.trigger
     if way.after is not None:
         flags = f" [{' '.join(way.flags)}]" if way.flags else ""
-        return f"after {way.after}{'' if way.after.months else ' days'}{flags}"
+        time = way.after if way.after.months else counted(way.after.days, "days")
+        return f"after {time}{flags}"
     parts = [" and ".join(f"{SYMBOLS[bound.comparison]} {bound.amount.text}" for bound in trigger.bounds)]
     if trigger.risen:
         parts.append("and higher than on entry")
     if trigger.since is not None:
-        parts.append(f"and at least {trigger.since.days} days after {trigger.since.day.replace('_', ' ')}")
+        passed = counted(trigger.since.days, "days")
+        parts.append(f"and at least {passed} after {trigger.since.day.replace('_', ' ')}")
     if trigger.again_within is not None:
         apart = f"{trigger.again_after} to {trigger.again_within}"
         parts.append(f"and so already {apart} days before")

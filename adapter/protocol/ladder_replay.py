@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import date
 
+from adapter.model.dates import counted
 from adapter.model.decision import Evidence
 from adapter.model.kleene import Truth
 from adapter.model.ladder import Ladder, Measure, State, Transition
@@ -314,7 +315,9 @@ class _Climb:
 
 
 def _length(way: Transition) -> str:
-    return f"{way.after} days" if way.after is not None and not way.after.months else str(way.after)
+    if way.after is None or way.after.months:
+        return str(way.after)
+    return counted(way.after.days, "days")
 
 
 def _unused(found: Round) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from datetime import date
 
 import msgspec
 
+from adapter.model.dates import counted
 from adapter.model.decision import Evidence
 from adapter.model.kleene import Truth, all_of, any_of
 from adapter.model.ladder import ENTRY, Measure, Transition, Trigger
@@ -110,13 +111,13 @@ def _try(
         begin = Named(entry.day) if trigger.since.day == ENTRY else days[trigger.since.day]
         passed = (found.day - begin.day).days
         truths.append(Truth.of(passed >= trigger.since.days))
-        parts.append(f"{passed} days after {trigger.since.day} ({begin.day})")
+        parts.append(f"{counted(passed, 'days')} after {trigger.since.day} ({begin.day})")
         flags += [begin.flag] if begin.flag else []
         evidence += begin.evidence
     if trigger.again_within is not None:
         truth = _again(found.day, seen, trigger, measure)
         truths.append(truth)
-        parts.append(f"{_word(truth)}seen before within {trigger.again_within} days")
+        parts.append(f"{_word(truth)}seen before within {counted(trigger.again_within, 'days')}")
     return _Tried(way, all_of(truths), ", ".join(parts), compared.boundary, tuple(flags), tuple(evidence))
 
 

@@ -8,7 +8,7 @@ concept says so *and* coverage says that the records were completely fetched for
 from __future__ import annotations
 
 from adapter.model.coverage import is_covered
-from adapter.model.dates import PartialDate
+from adapter.model.dates import PartialDate, counted
 from adapter.model.decision import Evidence
 from adapter.model.facts import Event, Intervention, Source
 from adapter.model.kleene import Truth, all_of, any_of
@@ -204,7 +204,7 @@ def _nearest_exposure(rows: list[tuple[Intervention, Truth]], frame: Frame) -> s
         if fits is Truth.TRUE and not row.ongoing and (finish := _last_day(row)) is not None
         if frame.start is not None and finish.day is not None and frame.start.day is not None
     ]
-    return f"last exposure {max(days)} days after {frame.start}" if days else ""
+    return f"last exposure {counted(max(days), 'days')} after {frame.start}" if days else ""
 
 
 def _exposure_evidence(row: Intervention, fits: Truth, frame: Frame) -> Evidence:

@@ -32,7 +32,10 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 def conjunction(outcomes: Iterable[Outcome]) -> Outcome:
-    """AND: what decided are the false parts, else the unknown ones, else all of them."""
+    """AND: what decided are the false parts, else the unknown ones, else all of them.
+
+    Their evidence comes first, so that a reason quotes a comparison that decided.
+    """
     parts = tuple(outcomes)
     return _combined(all_of(part.truth for part in parts), parts)
 
@@ -57,7 +60,7 @@ def _combined(truth: Truth, parts: tuple[Outcome, ...]) -> Outcome:
     decisive = tuple(part for part in parts if part.truth is truth)
     return Outcome(
         truth=truth,
-        evidence=merge_evidence(part.evidence for part in parts),
+        evidence=merge_evidence(part.evidence for part in (*decisive, *parts)),
         flags=unique(flag for part in decisive for flag in part.flags),
         needs=unique(need for part in decisive for need in part.needs) if truth is Truth.UNKNOWN else (),
         distance=next((part.distance for part in decisive if part.distance), ""),

@@ -9,11 +9,11 @@ import msgspec
 from adapter.model.decision import Evidence
 from adapter.model.facts import Finding
 from adapter.model.kleene import Truth, all_of
-from adapter.model.quantity import Interval
+from adapter.model.quantity import Interval, brief
 from adapter.model.rules import Repeated, Share
 from adapter.model.selection import Beside
 from adapter.protocol.context import Context
-from adapter.protocol.judge import Judged, judge
+from adapter.protocol.judge import SYMBOLS, Judged, judge, worded
 from adapter.protocol.outcome import Outcome, merge_evidence, unique
 from adapter.protocol.readings import Pool, answering, collect, evidence_of, wanted
 
@@ -42,7 +42,7 @@ def repeated_outcome(test: Repeated, context: Context) -> Outcome:
         truth = Truth.FALSE
     flags = unique(flag for one in counted if one.truth is truth for flag in one.row.flags)
     needs = wanted(test.selection, test.selection.period, context) if truth is Truth.UNKNOWN else ()
-    return Outcome(truth, _shown(counted, pool), flags, needs)
+    return Outcome(truth, _shown(counted, pool, truth), flags, needs)
 
 
 def share_outcome(test: Share, context: Context) -> Outcome:
@@ -51,7 +51,7 @@ def share_outcome(test: Share, context: Context) -> Outcome:
     needs = wanted(test.selection, test.selection.period, context)
     total = len(counted)
     if pool.frame is None or total < max(test.selection.minimum, 1):
-        return Outcome(Truth.UNKNOWN, _shown(counted, pool), (), needs)
+        return Outcome(Truth.UNKNOWN, _shown(counted, pool, Truth.UNKNOWN), (), needs)
     passing = sum(one.truth is Truth.TRUE for one in counted)
     open_ = sum(one.truth is Truth.UNKNOWN for one in counted)
     doubtful = len(pool.troubled)
@@ -59,18 +59,29 @@ def share_outcome(test: Share, context: Context) -> Outcome:
     high = Fraction(100 * (passing + open_ + doubtful), total + doubtful)
     share = Interval(low, high)
     truth = share.compare(test.bound.comparison, test.bound.amount.value)
+    limit = f"{brief(Interval.exactly(test.bound.amount.value))} %"
+    whole = worded(f"{brief(share)} % of {total} readings", SYMBOLS[test.bound.comparison], limit, truth)
     flags = ("BOUNDARY",) if share.point == test.bound.amount.value else ()
     return Outcome(
         truth,
-        _shown(counted, pool),
+        tuple(_beginning(whole, item) for item in _shown(counted, pool, truth)),
         flags,
         needs if truth is Truth.UNKNOWN else (),
         f"{share} % of {total} readings",
     )
 
 
-def _shown(counted: list[_Counted], pool: Pool) -> tuple[Evidence, ...]:
-    return merge_evidence((*(one.evidence for one in counted), pool.others()))
+def _beginning(whole: str, item: Evidence) -> Evidence:
+    """What all readings came to before what this one says: no single one of them is the reason."""
+    if item.role != "used":
+        return item
+    return msgspec.structs.replace(item, compared=f"{whole}; {item.compared}")
+
+
+def _shown(counted: list[_Counted], pool: Pool, truth: Truth) -> tuple[Evidence, ...]:
+    """The readings that speak for the outcome before those that speak against it."""
+    first = sorted(counted, key=lambda one: one.truth is not truth)
+    return merge_evidence((*(one.evidence for one in first), pool.others()))
 
 
 def _counted(test: Repeated | Share, context: Context) -> tuple[Pool, list[_Counted]]:
@@ -80,11 +91,11 @@ def _counted(test: Repeated | Share, context: Context) -> tuple[Pool, list[_Coun
     for row in answering(pool, test.test):
         own = judge(row, test.test, context)
         pairs = [_partner(row, beside, others, context) for beside, others in partners]
-        shown = [evidence_of(row, "used", compared=own.compared)]
-        shown += [
-            evidence_of(other, "used", compared=said.compared) for _, rows in pairs for other, said in rows
-        ]
-        found.append(_Counted(row, all_of((own.truth, *(truth for truth, _ in pairs))), tuple(shown)))
+        parts = [(own.truth, [(row, own)]), *pairs]
+        truth = all_of(part for part, _ in parts)
+        parts.sort(key=lambda part: part[0] is not truth)
+        shown = (evidence_of(one, "used", compared=said.compared) for _, rows in parts for one, said in rows)
+        found.append(_Counted(row, truth, tuple(shown)))
     return pool, found
 
 

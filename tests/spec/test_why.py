@@ -206,12 +206,45 @@ def shown(result: CriterionResult) -> list[str]:
         (
             TWICE,
             [lab("glucose", "12", "2019-05-01"), lab("glucose", "11.1", "2019-05-15")],
-            None,
+            "11.1 mmol/L not > 11.1 mmol/L",
             "",
             [
-                "used 2019-05-01 12: 12 mmol/L > 11.1 mmol/L",
                 "used 2019-05-15 11.1: 11.1 mmol/L not > 11.1 mmol/L",
+                "used 2019-05-01 12: 12 mmol/L > 11.1 mmol/L",
             ],
+        ),
+        (
+            TWICE,
+            [
+                lab("glucose", value, f"2019-05-{day}")
+                for value, day in (("11", "01"), ("12", "02"), ("13", "16"))
+            ],
+            "12 mmol/L > 11.1 mmol/L",
+            "",
+            [
+                "used 2019-05-02 12: 12 mmol/L > 11.1 mmol/L",
+                "used 2019-05-16 13: 13 mmol/L > 11.1 mmol/L",
+                "used 2019-05-01 11: 11 mmol/L not > 11.1 mmol/L",
+            ],
+        ),
+        # of two conditions the one that is not so is the reason
+        (
+            f"{{all: [{HIGH}, {{finding: hbsag, is: equivocal}}]}}",
+            [protein("9", "2019-05-10"), lab("hbsag", "-", "2019-05-11")],
+            "answer negative, not equivocal",
+            "",
+            [
+                "used 2019-05-11 negative: answer negative, not equivocal",
+                "used 2019-05-10 9 g/d: 9 g/d > 8 g/d",
+            ],
+        ),
+        # and of two of which one is enough, the one that is so
+        (
+            f"{{any: [{HIGH}, {{finding: hbsag, is: negative}}]}}",
+            [protein("7", "2019-05-10"), lab("hbsag", "-", "2019-05-11")],
+            "answer negative",
+            "",
+            None,
         ),
         # two of three levels: 66.666667 %
         (
@@ -220,9 +253,13 @@ def shown(result: CriterionResult) -> list[str]:
                 lab("tacrolimus_trough", level, f"2019-05-0{day}")
                 for day, level in enumerate(("9", "10", "11"), 1)
             ],
-            None,
+            "~66.667 % of 3 readings not >= 70 %; 11 ng/mL not <= 10 ng/mL",
             "~66.666667 % of 3 readings",
-            None,
+            [
+                "used 2019-05-03 11: ~66.667 % of 3 readings not >= 70 %; 11 ng/mL not <= 10 ng/mL",
+                "used 2019-05-01 9: ~66.667 % of 3 readings not >= 70 %; 9 ng/mL <= 10 ng/mL",
+                "used 2019-05-02 10: ~66.667 % of 3 readings not >= 70 %; 10 ng/mL <= 10 ng/mL",
+            ],
         ),
         # time: 20 November 2018 to 3 June 2019 is 10+31+31+28+31+30+31+3 = 195 days
         (
@@ -235,8 +272,15 @@ def shown(result: CriterionResult) -> list[str]:
         (
             "{elapsed: {since: visit, until: screening, at_least: 1 day, less_than: 6 months}}",
             [said("visit-date", "2018-11-20")],
-            "2018-11-20 to 2019-06-03: not at least 1 days and less than 6 months",
+            "2018-11-20 to 2019-06-03: not at least 1 day and less than 6 months",
             "195 days",
+            None,
+        ),
+        (
+            "{elapsed: {since: visit, until: screening, at_least: 1 month}}",
+            [said("visit-date", "2019-06-02")],
+            "2019-06-02 to 2019-06-03: not at least 1 month",
+            "1 day",
             None,
         ),
         (
@@ -259,11 +303,26 @@ def shown(result: CriterionResult) -> list[str]:
             GAP,
             [*COVERED, took("tacrolimus", "2019-03-01", "2019-04-30"), took("tacrolimus", "2019-05-16")],
             "longest gap 15 days (2019-05-01 to 2019-05-15) > 14 days",
-            "1 days above",
+            "1 day above",
             [
                 f"used {start} statement to {last}: longest gap 15 days (2019-05-01 to 2019-05-15) > 14 days"
                 for start, last in (("2019-03-01", "2019-04-30"), ("2019-05-16", "still taken"))
             ],
+        ),
+        (
+            CALCINEURIN,
+            [took("tacrolimus", "2019-01-01", "2019-03-06")],
+            "last exposure 2019-03-06; period 2019-03-05 to 2019-06-03",
+            "last exposure 1 day after 2019-03-05",
+            None,
+        ),
+        # nothing from 1 May on record but for that day
+        (
+            GAP.replace("14 days", "1 day"),
+            [*COVERED, took("tacrolimus", "2019-03-01", "2019-04-30"), took("tacrolimus", "2019-05-02")],
+            "longest gap 1 day (2019-05-01 to 2019-05-01) not > 1 day",
+            "exactly at the threshold",
+            None,
         ),
         # 3 mg a day for 50 kg is 0.06 mg/kg/d
         (
