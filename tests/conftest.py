@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         asked = getattr(item, "fixturenames", ())
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         for name in SERVERS:
-            if f"{name}_base_url" in asked or parameters.get("server") == name:
+            if f"{name}_base_url" in asked or name in parameters.values():
                 item.add_marker(getattr(pytest.mark, name))
                 item.add_marker(pytest.mark.xdist_group(name=name))
 
