@@ -30,6 +30,12 @@ CODES = "## Codes"
 # Modules whose capitals are the words of a standard or of a hospital, never codes of ours.
 OTHER_LANGUAGES = (
     "adapter/demo/",  # the synthetic hospital's local codes, ATC codes, and flags expected of other modules
+    "adapter/exports/adam/adsl.py",  # ADaM variables and terms
+    "adapter/exports/adam/conformance.py",  # ADaM variables; its rules AD01 to AD14 are in docs/adam.md
+    "adapter/exports/adam/methods.py",  # ADaM variables and terms
+    "adapter/exports/adam/readings.py",  # ADaM DTYPE
+    "adapter/exports/adam/responses.py",  # ADaM DTYPE, parameters and SDTM variables
+    "adapter/exports/adam/subject.py",  # flags of the protocol
     "adapter/exports/agreement.py",  # SDTM variables; its rules are those of conformance.py
     "adapter/exports/derive.py",  # SDTM controlled terms: epochs, units of age, ONGOING
     "adapter/exports/journey.py",  # SDTM controlled terms: epochs, dispositions
@@ -52,6 +58,7 @@ OTHER_WORDS = frozenset(
         *("LAB", "PAT"),  # v2-0074, Observation.category
         *("BCG", "BCP", "MDRD"),  # methods of albumin and eGFR
         *("H02", "L01", "L04"),  # ATC groups
+        *("ADSL", "ADLB", "ADRS", "ADTTE"),  # ADaM datasets
         "CHN",  # ISO 3166, the default country
         "NCT03864250",  # the demo's study
         "NFKC",  # Unicode
