@@ -23,6 +23,7 @@ from adapter.model.monitoring import Monitoring
 from adapter.store.database import open_database
 from adapter.store.lease import Clock, Holder, Leases, this_process
 from adapter.store.ledger import Ledger
+from adapter.store.outbox import Outbox
 from adapter.writeback.capabilities import Capabilities, capabilities_of
 from adapter.writeback.carry import At, ServerCarrier
 from adapter.writeback.courier import Courier, Delivery, Progress, closes
@@ -235,17 +236,34 @@ class _Errand:
                         raise
                     continue
             self._note(way, delivery)
-            left = delivery.left
+            left = delivery.left | self._told_below(engine, ways[number + 1 :], delivery)
             if not left:
                 return
+
+    def _told_below(self, engine: Engine, lower: Sequence[Way], delivery: Delivery) -> frozenset[str]:
+        """Of those this rung has no need to tell anything, who was told on a lower one: there the news is
+        that what was said no longer holds."""
+        quiet = {one.subject for one in delivery.settled if one.outcome == "not_needed"}
+        if not quiet:
+            return frozenset()
+        told = {
+            row.subject
+            for way in lower
+            for row in Outbox(engine, self._place(way)).rows(purpose=self._news.purpose, rung=way.rung)
+            if row.study == self._news.study.id and row.state not in ("superseded", "refused")
+        }
+        return frozenset(quiet & told)
+
+    def _place(self, way: Way) -> str:
+        """Under which name the ledger knows where this rung leads."""
+        return self._base_url if way.rung not in ("own", "file") else f"{self._base_url} {way.rung}"
 
     @asynccontextmanager
     async def _courier(
         self, engine: Engine, server: Server, way: Way, leases: Leases
     ) -> AsyncIterator[Courier]:
-        key = self._base_url if way.rung not in ("own", "file") else f"{self._base_url} {way.rung}"
         journal = Journal(
-            Ledger(engine, key),
+            Ledger(engine, self._place(way)),
             leases,
             study=self._news.study.id,
             purpose=self._news.purpose,

@@ -12,7 +12,7 @@ import sys
 from contextlib import ExitStack
 
 from tests.chaos.run import LANES, run_all
-from tests.chaos.schedule import write_schedule
+from tests.chaos.schedule import schedule
 from tests.conftest import SERVERS
 from tests.servers import hapi, medplum, sekmet
 
@@ -30,7 +30,7 @@ def main() -> int:
     parser.add_argument("--show", action="store_true", help="print the schedules without running them")
     options = parser.parse_args()
     seeds = range(options.seed, options.seed + options.schedules)
-    schedules = [write_schedule(seed, options.server) for seed in seeds]
+    schedules = [schedule(seed, options.server) for seed in seeds]
     if options.show:
         print(*schedules, sep="\n")
         return 0

@@ -18,7 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from adapter.errors import AdapterError
+from adapter.model.candidates import CandidateQuery
+from adapter.source import client
 from adapter.source.auth.token import FileToken
+from adapter.source.client import FhirClient
+from adapter.source.crawl import land_server
+from adapter.source.sync import sync
 from adapter.store.checkpoints import CheckpointFile
 from adapter.store.database import open_database
 from adapter.trial import Workspace, checkpoint
@@ -29,7 +34,10 @@ from tests.chaos.zygote import Job
 from tests.writeback_cases import decision, source
 
 HURRIED = Patience(
-    attempts=3, connect=0.3, read=0.3, total=0.7, wait_initial=0.02, max_wait=0.1, max_bytes=2**22
+    attempts=3, connect=0.5, read=0.6, total=1.2, wait_initial=0.02, max_wait=0.1, max_bytes=2**22
+)
+BRIEF = client.Patience(
+    attempts=3, connect=0.5, read=0.6, total=1.2, wait_initial=0.02, max_wait=0.1, max_bytes=2**22
 )
 CRASHED = 71
 
@@ -90,6 +98,23 @@ def write(job: Job) -> dict[str, Any]:
     }
 
 
+def fetch(job: Job) -> dict[str, Any]:
+    """A whole crawl of the ward into ``landing`` of the root, or a sync of what is landed there."""
+    return asyncio.run(_fetched(job))
+
+
+async def _fetched(job: Job) -> dict[str, Any]:
+    target, now = Path(job["root"]) / job["landing"], datetime.fromisoformat(job["now"])
+    query = CandidateQuery(codes=frozenset(job["codes"]), studies=frozenset(job["studies"]))
+    token = FileToken(Path(job["token_file"]))
+    async with FhirClient(job["base"], token, patience=BRIEF if job["hurried"] else None) as fhir:
+        if job["sync"]:
+            landing, _ = await sync(fhir, query, target, now=now)
+        else:
+            landing, _ = await land_server(fhir, query, target, now=now)
+    return {"fault": "", "written": 0, "issues": sorted({one.code for one in landing.issues})}
+
+
 def _at(job: Job) -> Callable[[str], None]:
     """Die, or run out of disk, at the step named."""
     left = dict(job.get("steps", {}))
@@ -106,4 +131,4 @@ def _at(job: Job) -> Callable[[str], None]:
     return at
 
 
-_JOBS: dict[str, Callable[[Job], dict[str, Any]]] = {"write": write}
+_JOBS: dict[str, Callable[[Job], dict[str, Any]]] = {"write": write, "fetch": fetch}

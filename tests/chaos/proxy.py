@@ -182,7 +182,7 @@ class Proxy:
         if fault == "person first":
             await self._person()
         if fault == "late":
-            await asyncio.sleep(1.2)
+            await asyncio.sleep(1.7)
         answering = asyncio.ensure_future(self._forward(request))
         if fault == "kill after send":
             await asyncio.sleep(0.002)

@@ -24,8 +24,11 @@ from adapter.trial import Workspace
 from tests.chaos.checks import CHECKS, Scene
 from tests.chaos.people import JSON, People
 from tests.chaos.proxy import Proxy
-from tests.chaos.schedule import Edit, Run, Schedule
+from tests.chaos.reading import changed, equal, honest
+from tests.chaos.schedule import Edit, Reading, Run, Schedule
 from tests.chaos.zygote import Zygote
+from tests.conftest import SERVERS
+from tests.contract.ward import Ward
 from tests.writeback_cases import NOW
 
 LANES = 6
@@ -90,14 +93,16 @@ class Hospital(NamedTuple):
 
 
 async def hospital(name: str, base: str) -> Hospital:
-    async with httpx.AsyncClient(timeout=120, trust_env=False) as http:
+    # sekmet-fhir says that it is ready a moment before it listens
+    waiting = httpx.AsyncHTTPTransport(retries=8)
+    async with httpx.AsyncClient(timeout=120, transport=waiting) as http:
         said = (await http.get(f"{base}/metadata", headers=JSON)).json()
     types = frozenset(one["type"] for rest in said["rest"] for one in rest.get("resource", []))
     return Hospital(name, base, types)
 
 
 async def run_all(
-    schedules: Sequence[Schedule],
+    schedules: Sequence[Schedule | Reading],
     servers: Mapping[str, str],
     *,
     lanes: int = LANES,
@@ -124,7 +129,10 @@ async def run_all(
                             proxies[at.name] = Proxy(at.base, place)
                             await proxies[at.name].start()
                         proxy = proxies[at.name]
-                        one = Performance(schedule, at, proxy, zygote, http, root, tally)
+                        stage = Stage(at, proxy, zygote, http, root, tally)
+                        one: Play = (
+                            Read(schedule, stage) if isinstance(schedule, Reading) else Write(schedule, stage)
+                        )
                         await one.perform()
                         for line in one.said:
                             told(line)
@@ -139,30 +147,35 @@ async def run_all(
     return tally
 
 
-class Performance:
+class Stage(NamedTuple):
+    at: Hospital
+    proxy: Proxy
+    zygote: Zygote
+    http: httpx.AsyncClient
+    root: Path
+    tally: Tally
+
+
+class Play:
     """One schedule, from admission to the checks."""
 
-    def __init__(
-        self,
-        schedule: Schedule,
-        at: Hospital,
-        proxy: Proxy,
-        zygote: Zygote,
-        http: httpx.AsyncClient,
-        root: Path,
-        tally: Tally,
-    ) -> None:
-        self._schedule = schedule
-        self._at = at
-        self._proxy = proxy
-        self._zygote = zygote
-        self._tally = tally
-        key = f"{schedule.seed}x{os.urandom(3).hex()}"
-        self._root = root / key / "workspace"
-        self._people = People(http, at.base, key, len(schedule.news[0].verdicts))
-        self._verdicts: tuple[str, ...] = ()
+    def __init__(self, script: Schedule | Reading, stage: Stage) -> None:
+        self._script = script
+        self._at, self._proxy, self._zygote, self._http, root, self._tally = stage
+        self._key = f"{script.seed}x{os.urandom(3).hex()}"
+        self._root = root / self._key / "workspace"
         self._runs = 0
+        self._pid = 0
         self.said: list[str] = []
+
+    async def _performed(self) -> list[str]:
+        raise NotImplementedError
+
+    def _job(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    async def _edited(self, edit: Edit) -> None:
+        raise NotImplementedError
 
     async def perform(self) -> None:
         wrong: list[str] = []
@@ -172,45 +185,9 @@ class Performance:
             wrong = [f"the schedule could not be performed: {type(fault).__name__} {fault}"]
         self._tally.schedules[self._at.name] += 1
         if wrong:
-            self._tally.findings.append(Finding(str(self._schedule), tuple(wrong)))
+            self._tally.findings.append(Finding(str(self._script), tuple(wrong)))
             self.said.append(str(self._tally.findings[-1]))
         shutil.rmtree(self._root.parent, ignore_errors=True)
-
-    async def _performed(self) -> list[str]:
-        self._root.mkdir(parents=True)
-        database = Path(Workspace(self._root, embedded=True).database)
-        shutil.copy(self._root.parents[1] / "template.sqlite", database)
-        self._proxy.habits = frozenset(self._schedule.habits)
-        self._proxy.disturb()
-        await self._people.admit()
-        wrong: list[str] = []
-        for number, news in enumerate(self._schedule.news):
-            if number:
-                await self._people.measure()
-            self._verdicts = news.verdicts
-            for move in news.moves:
-                if isinstance(move, Run):
-                    wrong += await self._disturbed(move)
-                else:
-                    await self._edited(move)
-        wrong += await self._recovered()
-        scene = Scene(
-            self._people,
-            dict(zip(self._people.ids, self._verdicts, strict=True)),
-            self._root,
-            self._proxy.base,
-            self._at.types,
-            "subject closed" in self._schedule.habits,
-        )
-        for name, check in CHECKS.items():
-            found = await check(scene)
-            wrong += [f"{name}: {one}" for one in found]
-            self._tally.checks[name] += not found
-        return wrong
-
-    async def _edited(self, edit: Edit) -> None:
-        if await self._people.change(edit, self._at.types):
-            self._tally.edits[edit.what] += 1
 
     async def _disturbed(self, move: Run) -> list[str]:
         killer: list[str] = []
@@ -272,21 +249,14 @@ class Performance:
         self._tally.runs["disturbed" if hurried else "undisturbed"] += 1
         result = self._root.parent / f"result-{self._runs}.json"
         job = {
-            "kind": "write",
             "root": str(self._root),
             "result": str(result),
             "base": self._proxy.base,
             "token_file": str(self._proxy.token_file),
-            "study": self._people.study,
             "now": (NOW + timedelta(hours=self._runs)).isoformat(),
-            "decisions": [
-                (patient, overall, str(self._people.version))
-                for patient, overall in zip(self._people.ids, self._verdicts, strict=True)
-            ],
-            "rungs": list(self._schedule.rungs),
-            "folder": "",
             "hurried": hurried,
             "steps": steps,
+            **self._job(),
         }
         self._pid = 0
         self._pid, end = await self._zygote.start(job)
@@ -297,6 +267,112 @@ class Performance:
             await end
             return 72, {"crash": f"no end within {LONGEST:g} s"}
         return code, json.loads(result.read_text()) if result.exists() and result.stat().st_size else {}
+
+
+class Write(Play):
+    """Decisions are told, people change what was told, and all is looked at in the end."""
+
+    def __init__(self, script: Schedule, stage: Stage) -> None:
+        super().__init__(script, stage)
+        self._news = script.news
+        self._rungs = script.rungs
+        self._people = People(stage.http, stage.at.base, self._key, len(script.news[0].verdicts))
+        self._verdicts: tuple[str, ...] = ()
+
+    async def _performed(self) -> list[str]:
+        self._root.mkdir(parents=True)
+        database = Path(Workspace(self._root, embedded=True).database)
+        shutil.copy(self._root.parents[1] / "template.sqlite", database)
+        self._proxy.habits = frozenset(self._script.habits)
+        self._proxy.disturb()
+        await self._people.admit()
+        wrong: list[str] = []
+        for number, news in enumerate(self._news):
+            if number:
+                await self._people.measure()
+            self._verdicts = news.verdicts
+            for move in news.moves:
+                if isinstance(move, Run):
+                    wrong += await self._disturbed(move)
+                else:
+                    await self._edited(move)
+        wrong += await self._recovered()
+        scene = Scene(
+            self._people,
+            dict(zip(self._people.ids, self._verdicts, strict=True)),
+            self._root,
+            self._proxy.base,
+            self._at.types,
+            "subject closed" in self._script.habits,
+        )
+        for name, check in CHECKS.items():
+            found = await check(scene)
+            wrong += [f"{name}: {one}" for one in found]
+            self._tally.checks[name] += not found
+        return wrong
+
+    async def _edited(self, edit: Edit) -> None:
+        if await self._people.change(edit, self._at.types):
+            self._tally.edits[edit.what] += 1
+
+    def _job(self) -> dict[str, Any]:
+        return {
+            "kind": "write",
+            "study": self._people.study,
+            "decisions": [
+                (patient, overall, str(self._people.version))
+                for patient, overall in zip(self._people.ids, self._verdicts, strict=True)
+            ],
+            "rungs": list(self._rungs),
+            "folder": "",
+        }
+
+
+class Read(Play):
+    """A ward is fetched or brought up to date; what is landed says truly how much it is."""
+
+    def __init__(self, script: Reading, stage: Stage) -> None:
+        super().__init__(script, stage)
+        self._script: Reading = script
+        self._ward = Ward(readings=8)
+        self._landing, self._sync = "landing", False
+
+    async def _performed(self) -> list[str]:
+        self._root.mkdir(parents=True)
+        self._proxy.habits = frozenset()
+        self._proxy.disturb()
+        at_once = SERVERS[self._at.name].at_once
+        await asyncio.to_thread(self._ward.admit, self._at.base, at_once)
+        wrong: list[str] = []
+        if self._script.sync:
+            wrong += await self._whole("landing")
+            await asyncio.to_thread(changed, self._ward, self._at.base)
+        wrong += await self._whole("truth")
+        self._landing = "landing"
+        self._sync = self._script.sync
+        for move in self._script.runs:
+            wrong += await self._disturbed(move)
+            wrong += [f"after {move}: {one}" for one in honest(self._root, self._ward, former=self._sync)]
+        wrong += await self._whole("landing", sync=self._sync)
+        same = equal(self._root)
+        self._tally.checks["landing is the undisturbed one"] += not same
+        self._tally.checks["partial landing says so"] += 1
+        return wrong + same
+
+    async def _whole(self, landing: str, *, sync: bool = False) -> list[str]:
+        self._landing, self._sync = landing, sync
+        code, said = await self._run(hurried=False, steps={})
+        return [f"undisturbed: exit {code}, {said}"] if code else []
+
+    def _job(self) -> dict[str, Any]:
+        query = self._ward.query()
+        return {
+            "kind": "fetch",
+            "codes": sorted(query.codes),
+            "studies": sorted(query.studies),
+            "landing": self._landing,
+            "sync": self._sync,
+        }
 
 
 def _signal(pid: int) -> None:

@@ -64,6 +64,43 @@ class Schedule(NamedTuple):
         return f"seed {self.seed} {place}\n  " + "\n  ".join(str(one) for one in self.news)
 
 
+class Reading(NamedTuple):
+    """Runs that fetch; with ``sync`` a landing is there and the records changed since."""
+
+    seed: int
+    server: str
+    sync: bool
+    runs: tuple[Run, ...]
+    habits: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        what = "sync" if self.sync else "fetch"
+        return f"seed {self.seed} {self.server} {what}: " + "; ".join(str(one) for one in self.runs)
+
+
+def schedule(seed: int, server: str) -> Schedule | Reading:
+    """Every fourth reads, the others write."""
+    return read_schedule(seed, server) if seed % 4 == 0 else write_schedule(seed, server)
+
+
+def read_schedule(seed: int, server: str) -> Reading:
+    random = Random(f"reading {server} {seed}")  # noqa: S311 - reproducible, no secret
+    runs = tuple(_reading(random) for _ in range(random.choice((1, 2, 2, 3))))
+    return Reading(seed, server, random.random() < 0.5, runs)
+
+
+def _reading(random: Random) -> Run:
+    reads = [one for one in FAULTS.values() if one.on != ("write",)]
+    injections: list[Injection] = []
+    for _ in range(random.choice((1, 1, 2, 3))):
+        fault = random.choice(reads)
+        on: On = random.choice([one for one in fault.on if one != "write"])
+        injections.append(Injection(fault.name, on, random.randint(1, 40), random.choice((1, 1, 2, 3, 60))))
+    if random.random() < 0.3:
+        injections.insert(0, Injection(random.choice(KILLS), "any", random.randint(1, 40)))
+    return Run(tuple(injections))
+
+
 def write_schedule(seed: int, server: str) -> Schedule:
     """Two or three people, up to three rounds of news; any fault, kill and edit between."""
     random = Random(f"{server} {seed}")  # noqa: S311 - reproducible, no secret

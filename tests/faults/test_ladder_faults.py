@@ -274,6 +274,19 @@ class TestRefusals:
         assert (again.outcomes, again.resources_written) == ({"unchanged": 1}, 0)
         assert "Zhang" not in json.dumps(report.rows)
 
+    async def test_who_was_told_below_and_is_no_candidate_any_more_is_told_below(
+        self, tmp_path: Path
+    ) -> None:
+        """The first rung has nothing to say of somebody ineligible whom it never held; the List had."""
+        site = Site(Double(ALL, "transaction"), tmp_path)
+        site.server.refusals = {"ResearchSubject": 403}
+        await site.write(decision("eligible"))
+        report = await site.write(decision("ineligible"), decision("ineligible", "p2"), now=LATER)
+        assert report.outcomes == {"updated": 1, "not_needed": 1}
+        (told,) = site.server.of("List")
+        assert '"ineligible"' in json.dumps(told)
+        assert (await site.write(decision("ineligible"), now=LATER)).resources_written == 0
+
     async def test_a_refused_study_closes_the_rung_for_all(self, tmp_path: Path) -> None:
         site = Site(Double(ALL, "transaction"), tmp_path)
         site.server.refusals = {"ResearchStudy": 405}
