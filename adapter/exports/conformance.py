@@ -33,7 +33,7 @@ RULES: dict[str, tuple[Severity, str]] = {
     "TERM_EXTENDED": ("warning", "a value extends its codelist"),
     "TERM_PAIR": ("error", "a test code and its name are not one concept of the terminology"),
     "DOMAIN_VALUE": ("error", "DOMAIN is not the name of the dataset"),
-    "STUDY_VALUE": ("error", "STUDYID is not the same in all rows"),
+    "STUDY_VALUE": ("error", "STUDYID is not the same in all rows and the start of USUBJID"),
     "KEY_TWICE": ("error", "two rows have the same key"),
     "NUMBER_TWICE": (
         "error",
@@ -171,6 +171,8 @@ def _terms(dataset: Dataset, spec: DatasetSpec, specs: Specs) -> Iterator[Proble
     if len({row.get("STUDYID") for row in rows}) > 1:
         yield Problem("STUDY_VALUE", dataset.name, "STUDYID", "")
     for row in rows:
+        if row.get("USUBJID") and not str(row["USUBJID"]).startswith(f"{row.get('STUDYID')}-"):
+            yield Problem("STUDY_VALUE", dataset.name, "STUDYID", where(row, dataset.name))
         if "DOMAIN" in row and row["DOMAIN"] != dataset.name:
             yield Problem("DOMAIN_VALUE", dataset.name, "DOMAIN", where(row, dataset.name))
 

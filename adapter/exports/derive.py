@@ -130,7 +130,12 @@ def _coded_term(record: Record, parameters: dict[str, Any]) -> Cell:
 
 
 def _last_dose(record: Record, parameters: dict[str, Any]) -> Cell:
-    """When the drug was last seen to be taken before the sample, if that was within ``hours``."""
+    """When the drug was last seen to be taken before the sample, if that was within ``hours``.
+
+    Only where the row has a ``reference``: SDTMIG wants the date of a reference point beside its name.
+    """
+    if not record.values.get(parameters["reference"]):
+        return None
     found = _dose_before(record, parameters)
     return found.isoformat() if found else None
 
@@ -282,7 +287,7 @@ ROW_METHODS: dict[str, tuple[RowMethod, frozenset[str]]] = {
     "visit": (_visit, frozenset({"of", "give"})),
     "label": (_label, frozenset({"term"})),
     "coded_term": (_coded_term, frozenset({"names", "else"})),
-    "last_dose": (_last_dose, frozenset({"of", "drug", "hours"})),
+    "last_dose": (_last_dose, frozenset({"of", "drug", "hours", "reference"})),
     "since_dose": (_since_dose, frozenset({"of", "drug", "hours"})),
     "source_token": (_source_token, frozenset()),
     "exclusion": (_exclusion, frozenset({"names"})),
