@@ -16,9 +16,10 @@ import httpx
 import msgspec
 
 from adapter import protocol
-from adapter.exports import sdtm
+from adapter.exports import sdtm, snapshots
+from adapter.exports.lineage import traces_of, write_traces
 from adapter.exports.package import ExportReport
-from adapter.exports.pseudonym import SubjectNumbers
+from adapter.exports.pseudonym import Pseudonymiser, SubjectNumbers
 from adapter.exports.sequence import SequenceLog
 from adapter.exports.study import Arm, Criterion, load_study
 from adapter.exports.trial_design import summary_of
@@ -155,6 +156,7 @@ def export_sdtm(trial: Trial, workspace: Workspace, *, key: bytes) -> ExportRepo
 
     Their time stamp is the start of the screening's day on the site. Subject numbers given once are kept
     in the enrolment log of the workspace, and --SEQ in the sequence log beside it; both stay on the site.
+    The package is also kept as a snapshot, and the lineage of its rows beside it, outside of ``exports``.
     """
     screening = read_screening(workspace)
     log = workspace.root / "enrolment-log.json"
@@ -189,7 +191,11 @@ def export_sdtm(trial: Trial, workspace: Workspace, *, key: bytes) -> ExportRepo
     )
     report.sequences.save(given)
     numbers.with_numbers(report.subjects).save(log)
-    return report
+    kept = snapshots.keep(report.target, workspace.snapshots)
+    pseudonyms = Pseudonymiser(study.study_id, study.site_id, key)
+    traces = traces_of(report.origins, screening.facts, report.subjects, pseudonyms)
+    write_traces(traces, workspace.lineage_of(kept.id))
+    return msgspec.structs.replace(report, snapshot=kept.id)
 
 
 def _known_as(arm: Arm, rules: Protocol) -> Arm:

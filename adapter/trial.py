@@ -79,6 +79,14 @@ class Workspace(NamedTuple):
     def sdtm(self) -> Path:
         return self.root / "exports" / "sdtm"
 
+    @property
+    def snapshots(self) -> Path:
+        return self.root / "exports" / "snapshots"
+
+    def lineage_of(self, snapshot: str) -> Path:
+        """Where the rows of a snapshot come from; outside of ``exports``, so that nobody sends it along."""
+        return self.root / "lineage" / f"{snapshot}.ndjson"
+
 
 def open_trial(folder: Path | None = None, site: str = "demo", mappings: Path | None = None) -> Trial:
     """Load site, terminology and protocol; raises with file, line and fix if any of them is wrong.

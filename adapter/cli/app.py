@@ -25,6 +25,7 @@ from adapter.cli import (
     outbox,
     render_view,
     show,
+    snapshots,
     sync_view,
     trail,
 )
@@ -48,6 +49,9 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")
 app.command()(doctor.doctor)
 app.add_typer(outbox.app, name="outbox")
+app.command()(snapshots.snapshots)
+app.command()(snapshots.diff)
+app.command()(snapshots.lineage)
 console = Terminal()
 progress = Terminal(stderr=True)
 

@@ -25,7 +25,7 @@ _EMBEDDED = "http://127.0.0.1/fhir"
 def run(console: Console, progress: Console, folder: Path, base_url: str) -> None:
     """Generate, land, screen, follow, write back twice, export; everything lies under ``folder`` then."""
     workspace = Workspace(folder, embedded=True)
-    for old in ("hospital", "landing", "screening", "monitoring", "writeback", "exports"):
+    for old in ("hospital", "landing", "screening", "monitoring", "writeback", "exports", "lineage"):
         shutil.rmtree(folder / old, ignore_errors=True)
     if not base_url:
         for database in folder.glob("*.sqlite*"):

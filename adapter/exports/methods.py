@@ -14,8 +14,9 @@ from typing import Any
 
 import msgspec
 
-from adapter.exports import exposure, record, rows, study, trial_design
+from adapter.exports import exposure, record, study, trial_design
 from adapter.exports.derive import GROUP_METHODS, ROW_METHODS
+from adapter.exports.sequence import number_rows
 from adapter.exports.spec import DatasetSpec, Variable
 
 Function = Callable[..., Any]
@@ -66,8 +67,7 @@ def method_of(
             return Method(mapping_text(spec, variable))
         case "sequence":
             parameters: dict[str, Any] = {"by": variable.source["sequence"]}
-            numbering = getattr(rows, "number_rows", None) or GROUP_METHODS["sequence"][0]
-            return _called("sequence", numbering, parameters)
+            return _called("sequence", number_rows, parameters)
         case _:
             name = str(variable.source["derive"])
             known = (functions or {}).get(name) or (

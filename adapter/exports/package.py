@@ -18,6 +18,7 @@ from adapter import __version__
 from adapter.exports.dataset import Dataset
 from adapter.exports.dataset_json import Provenance
 from adapter.exports.formats import files_of, write_formats
+from adapter.exports.origin import Origin
 from adapter.exports.sequence import NO_NUMBERS, SequenceLog
 
 MANIFEST_FORMAT = "2"
@@ -30,7 +31,8 @@ class ExportReport(msgspec.Struct, frozen=True):
 
     ``subjects`` is Patient.id -> SUBJID for the site's enrolment log; it must not leave the site.
     ``extensions`` are values outside the embedded terms of extensible codelists. ``sequences`` is the log of
-    --SEQ to keep for the next export, on the site too.
+    --SEQ to keep for the next export, and ``origins`` the source of each numbered row; on the site too.
+    ``snapshot`` is the id under which the package is kept.
     """
 
     target: Path
@@ -40,6 +42,8 @@ class ExportReport(msgspec.Struct, frozen=True):
     subjects: dict[str, str]
     manifest_sha256: str
     sequences: SequenceLog = NO_NUMBERS
+    origins: tuple[Origin, ...] = ()
+    snapshot: str = ""
 
 
 def write_package(

@@ -18,6 +18,7 @@ import msgspec
 from adapter.exports.consent import standing
 from adapter.exports.dataset import Dataset, Row, check, sorted_rows
 from adapter.exports.documents import sdtm_documents
+from adapter.exports.lineage import sources_csv
 from adapter.exports.lines import Lines
 from adapter.exports.origin import Origin
 from adapter.exports.package import ExportReport, write_package
@@ -99,9 +100,12 @@ def export_sdtm(
         withheld=built.withheld,
         extensions=built.extensions,
         checks=checked.as_checks(),
-        documents=sdtm_documents(study, loaded, specs, built.datasets, snapshot_time),
+        documents={
+            **sdtm_documents(study, loaded, specs, built.datasets, snapshot_time),
+            "sources.csv": sources_csv(built.origins, Pseudonymiser(study.study_id, study.site_id, key)),
+        },
     )
-    return msgspec.structs.replace(report, sequences=built.sequences)
+    return msgspec.structs.replace(report, sequences=built.sequences, origins=built.origins)
 
 
 def build_sdtm(

@@ -1,0 +1,231 @@
+"""From a cell back to the hospital: which resource, which version, what it said, what was done to it.
+
+A trace is kept for every source of every row, beside the snapshots and never in one: it names FHIR ids and
+the source's own text. How a variable is made is read from the Define-XML of the snapshot itself, so that
+what is told is what ran then.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+from lxml import etree
+
+from adapter.errors import NotFound
+from adapter.exports.dataset import Dataset
+from adapter.exports.dataset_json import read_dataset_json
+from adapter.exports.exact import exact_text
+from adapter.exports.origin import Origin
+from adapter.exports.pseudonym import Pseudonymiser
+from adapter.model import wire
+from adapter.model.facts import Coding, Event, Facts, Finding, Intervention, Source
+
+_NAMES = {"o": "http://www.cdisc.org/ns/odm/v1.3", "d": "http://www.cdisc.org/ns/def/v2.1"}
+Fact = Finding | Event | Intervention
+
+
+class Trace(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One source of one row. ``number`` is --SEQ, 0 in a dataset that has none (DM).
+
+    ``token`` is what the package calls the source. ``original`` is the source's own text, ``value`` the exact
+    number or answer it was mapped to in ``unit``, ``conversion`` how; ``inputs`` are the sources of a
+    computed value.
+    """
+
+    dataset: str
+    usubjid: str
+    number: int
+    source: Source
+    token: str
+    concept: str = ""
+    code: Coding = Coding()
+    original: str = ""
+    original_unit: str = ""
+    value: str = ""
+    unit: str = ""
+    conversion: str = ""
+    method: str = ""
+    start: str = ""
+    end: str = ""
+    inputs: tuple[Source, ...] = ()
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One thing that was done, and what there was after it."""
+
+    what: str
+    result: str
+
+
+class CellLineage(msgspec.Struct, frozen=True):
+    """One cell: its value, how the variable is made, and the way from each source."""
+
+    snapshot: str
+    dataset: str
+    usubjid: str
+    number: int
+    variable: str
+    label: str
+    value: str
+    origin: str
+    method: str
+    traces: tuple[Trace, ...]
+
+    def steps(self, trace: Trace) -> Iterator[Step]:
+        """From the resource to the cell, in order."""
+        said = " ".join(part for part in (trace.original, trace.original_unit) if part)
+        if said:
+            yield Step("the source said", said)
+        if trace.code.code:
+            yield Step("coded as", f"{trace.code.system}|{trace.code.code}")
+        if trace.concept:
+            yield Step("mapped to", trace.concept)
+        if trace.value:
+            yield Step(trace.conversion or "read as", f"{trace.value} {trace.unit}".strip())
+        if trace.start or trace.end:
+            yield Step("dated", " to ".join(part for part in (trace.start, trace.end) if part))
+        yield Step(self.method or self.origin, self.value or "(empty)")
+
+
+def traces_of(
+    origins: Iterable[Origin], facts: Facts, subjects: Mapping[str, str], pseudonyms: Pseudonymiser
+) -> tuple[Trace, ...]:
+    """Every source of every numbered row, and of every subject's row in DM, in order.
+
+    ``subjects`` is Patient.id -> SUBJID of those who are exported.
+    """
+    known: dict[tuple[str, str], list[Fact]] = {}
+    every: list[Fact] = [*facts.findings, *facts.events, *facts.interventions]
+    for fact in every:
+        if fact.subject in subjects:
+            known.setdefault((fact.source.reference, fact.source.path), []).append(fact)
+    found = {_trace(one, _fact(known, one), pseudonyms) for one in origins}
+    for subject in facts.subjects:
+        if subject.id not in subjects:
+            continue
+        usubjid = pseudonyms.usubjid(subjects[subject.id])
+        sources = [subject.source] + [
+            event.source
+            for event in facts.events
+            if event.subject == subject.id and event.category in ("consent", "research-subject")
+        ]
+        for source in sources:
+            found.add(_trace(Origin("DM", usubjid, 0, "", source), None, pseudonyms))
+    return tuple(sorted(found, key=lambda one: (one.dataset, one.usubjid, one.number, one.source)))
+
+
+def sources_csv(origins: Iterable[Origin], pseudonyms: Pseudonymiser) -> bytes:
+    """What of this leaves the site: for each numbered row the keyed names of its sources."""
+    lines = sorted(
+        {(one.dataset, one.usubjid, one.number, _token(one.source, pseudonyms)) for one in origins}
+    )
+    text = "".join(f"{dataset},{usubjid},{number},{token}\r\n" for dataset, usubjid, number, token in lines)
+    return f"DATASET,USUBJID,SEQ,SOURCE\r\n{text}".encode("ascii")
+
+
+def write_traces(traces: Iterable[Trace], path: Path) -> None:
+    """Leave them at ``path``, readable by the owner alone, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.draft-{os.getpid()}")
+    draft.touch(mode=0o600)
+    wire.write_rows(draft, traces)
+    draft.replace(path)
+
+
+def read_traces(path: Path) -> tuple[Trace, ...]:
+    """What :func:`write_traces` left; raises :class:`NotFound` where there is none."""
+    try:
+        return tuple(wire.read_rows(path, Trace))
+    except FileNotFoundError as fault:
+        raise NotFound(
+            "no lineage of this snapshot",
+            where=str(path),
+            fix="it is kept at the site that made the snapshot",
+        ) from fault
+
+
+def cell_lineage(
+    snapshot: Path, traces: Iterable[Trace], dataset: str, usubjid: str, number: int, variable: str
+) -> CellLineage:
+    """Where one cell comes from. ``number`` is --SEQ, 0 where the dataset has none.
+
+    Raises :class:`NotFound` for a dataset, row or variable that is not in the snapshot.
+    """
+    path = snapshot / "dataset-json" / f"{dataset.lower()}.json"
+    if not path.exists():
+        raise NotFound(f"no dataset {dataset}", where=str(snapshot.name))
+    rows = read_dataset_json(path)
+    row = _row(rows, usubjid, number)
+    if variable not in row:
+        known = ", ".join(row)
+        raise NotFound(f"{dataset} has no variable {variable}", where=snapshot.name, fix=f"one of {known}")
+    origin, method = _made(snapshot / "define.xml", dataset, variable)
+    label = next(one.label for one in rows.columns if one.name == variable)
+    own = [one for one in traces if (one.dataset, one.usubjid, one.number) == (dataset, usubjid, number)]
+    return CellLineage(
+        snapshot.name, dataset, usubjid, number, variable, label, row[variable], origin, method, tuple(own)
+    )
+
+
+def _row(rows: Dataset, usubjid: str, number: int) -> dict[str, str]:
+    for row in rows.records():
+        if row.get("USUBJID") == usubjid and (row.get(f"{rows.name}SEQ") or 0) == number:
+            return {name: exact_text(cell) for name, cell in row.items()}
+    raise NotFound(
+        f"{rows.name} has no row {number} of {usubjid}",
+        fix="the number is --SEQ; 0 for a dataset without",
+    )
+
+
+def _made(define: Path, dataset: str, variable: str) -> tuple[str, str]:
+    """Origin and method, or comment, of a variable as the snapshot's own Define-XML tells them."""
+    root = etree.parse(define).getroot()
+    oid = f"{dataset}.{variable}"
+
+    def text(path: str) -> str:
+        return " ".join(" ".join(one.itertext()) for one in root.xpath(path, namespaces=_NAMES)).strip()
+
+    origins = root.xpath(f"//o:ItemDef[@OID='IT.{oid}']/d:Origin/@Type", namespaces=_NAMES)
+    method = text(f"//o:MethodDef[@OID='MT.{oid}']/o:Description")
+    comment = text(f"//d:CommentDef[@OID='COM.{oid}']/o:Description")
+    return "".join(origins), method or comment
+
+
+def _fact(known: Mapping[tuple[str, str], list[Fact]], origin: Origin) -> Fact | None:
+    found = known.get((origin.source.reference, origin.source.path), [])
+    return next((one for one in found if one.concept == origin.concept), found[0] if found else None)
+
+
+def _trace(origin: Origin, fact: Fact | None, pseudonyms: Pseudonymiser) -> Trace:
+    source = fact.source if fact else origin.source
+    trace = Trace(
+        origin.dataset, origin.usubjid, origin.number, source, _token(source, pseudonyms), origin.concept
+    )
+    if fact is None:
+        return trace
+    trace = msgspec.structs.replace(
+        trace,
+        concept=fact.concept,
+        code=fact.code,
+        start=fact.start.iso if fact.start else "",
+        end=fact.end.iso if fact.end else "",
+    )
+    if not isinstance(fact, Finding):
+        return trace
+    return msgspec.structs.replace(
+        trace,
+        original=fact.original,
+        original_unit=fact.original_unit,
+        value=str(fact.value) if fact.value else fact.answer or fact.value_code,
+        unit=fact.unit,
+        conversion=fact.conversion,
+        method=fact.method,
+        inputs=fact.derived_from,
+    )
+
+
+def _token(source: Source, pseudonyms: Pseudonymiser) -> str:
+    return pseudonyms.source(source)[:16]
