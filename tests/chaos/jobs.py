@@ -30,6 +30,7 @@ from adapter.trial import Workspace, checkpoint
 from adapter.writeback.research_study import StudyReference
 from adapter.writeback.send import Ladder, write_back
 from adapter.writeback.server import PATIENCE, Patience
+from tests.chaos.hearing import hear
 from tests.chaos.zygote import Job
 from tests.writeback_cases import decision, source
 
@@ -131,4 +132,4 @@ def _at(job: Job) -> Callable[[str], None]:
     return at
 
 
-_JOBS: dict[str, Callable[[Job], dict[str, Any]]] = {"write": write, "fetch": fetch}
+_JOBS: dict[str, Callable[[Job], dict[str, Any]]] = {"write": write, "fetch": fetch, "hear": hear}

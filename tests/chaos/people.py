@@ -62,7 +62,9 @@ class People:
 
     async def notes(self, kind: str, patient: str) -> list[Json]:
         parameter = "subject" if kind == "Communication" else "patient"
-        return await self.found(f"{kind}?{parameter}=Patient/{patient}&_count=50")
+        found = await self.found(f"{kind}?{parameter}=Patient/{patient}&_count=50")
+        # sekmet-fhir takes no notice of parameters that it does not know
+        return [one for one in found if self.study in str(one) and patient in str(one)]
 
     async def found(self, query: str) -> list[Json]:
         answer = await self.http.get(f"{self.base}/{query}", headers=JSON)

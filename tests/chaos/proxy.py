@@ -121,7 +121,7 @@ class Proxy:
 
     async def idle(self) -> None:
         """Wait until nothing is on its way any more, also what nobody waits for."""
-        while self._at_work:
+        while self._at_work or self._server is None:
             await asyncio.sleep(0.01)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -221,8 +221,11 @@ class Proxy:
         return None
 
     async def _lost(self, fault: str) -> None:
-        if fault == "refused" and self._server is not None:
+        if fault == "refused":
+            if self._server is None:
+                raise Gone(reset=True)
             self._server.close()
+            self._server = None
             asyncio.get_running_loop().call_later(0.15, lambda: asyncio.ensure_future(self._reopen()))
             raise Gone(reset=True)
         if fault.startswith("reset"):

@@ -22,10 +22,11 @@ import httpx
 from adapter.store.database import open_database
 from adapter.trial import Workspace
 from tests.chaos.checks import CHECKS, Scene
+from tests.chaos.hearing import order, unheard
 from tests.chaos.people import JSON, People
 from tests.chaos.proxy import Proxy
 from tests.chaos.reading import changed, equal, honest
-from tests.chaos.schedule import Edit, Reading, Run, Schedule
+from tests.chaos.schedule import Edit, Hearing, Reading, Run, Schedule, Script
 from tests.chaos.zygote import Zygote
 from tests.conftest import SERVERS
 from tests.contract.ward import Ward
@@ -102,7 +103,7 @@ async def hospital(name: str, base: str) -> Hospital:
 
 
 async def run_all(
-    schedules: Sequence[Schedule | Reading],
+    schedules: Sequence[Script],
     servers: Mapping[str, str],
     *,
     lanes: int = LANES,
@@ -130,9 +131,7 @@ async def run_all(
                             await proxies[at.name].start()
                         proxy = proxies[at.name]
                         stage = Stage(at, proxy, zygote, http, root, tally)
-                        one: Play = (
-                            Read(schedule, stage) if isinstance(schedule, Reading) else Write(schedule, stage)
-                        )
+                        one = _play(schedule, stage)
                         await one.perform()
                         for line in one.said:
                             told(line)
@@ -159,7 +158,7 @@ class Stage(NamedTuple):
 class Play:
     """One schedule, from admission to the checks."""
 
-    def __init__(self, script: Schedule | Reading, stage: Stage) -> None:
+    def __init__(self, script: Script, stage: Stage) -> None:
         self._script = script
         self._at, self._proxy, self._zygote, self._http, root, self._tally = stage
         self._key = f"{script.seed}x{os.urandom(3).hex()}"
@@ -183,7 +182,8 @@ class Play:
             wrong = await self._performed()
         except Exception as fault:  # noqa: BLE001 - a schedule that breaks the runner is a finding too
             wrong = [f"the schedule could not be performed: {type(fault).__name__} {fault}"]
-        self._tally.schedules[self._at.name] += 1
+        what = "" if isinstance(self._script, Hearing) else f" on {self._at.name}"
+        self._tally.schedules[f"{type(self).__name__.lower()}{what}"] += 1
         if wrong:
             self._tally.findings.append(Finding(str(self._script), tuple(wrong)))
             self.said.append(str(self._tally.findings[-1]))
@@ -212,7 +212,8 @@ class Play:
         self._proxy.disturb()
         if code == -signal.SIGKILL:
             step = next((step for step, what in move.steps if what == "kill"), "")
-            self._tally.kills["by the proxy" if killer else f"at {step}"] += 1
+            where = "by the proxy" if killer else f"at {step}" if step else "of receiver or worker"
+            self._tally.kills[where] += 1
         elif any(what == "disk full" for _, what in move.steps) and code:
             self._tally.faults["disk full"] += 1
         self._tally.faults[move.locked] += bool(move.locked)
@@ -275,7 +276,7 @@ class Write(Play):
     def __init__(self, script: Schedule, stage: Stage) -> None:
         super().__init__(script, stage)
         self._news = script.news
-        self._rungs = script.rungs
+        self._rungs, self._habits = script.rungs, script.habits
         self._people = People(stage.http, stage.at.base, self._key, len(script.news[0].verdicts))
         self._verdicts: tuple[str, ...] = ()
 
@@ -283,7 +284,7 @@ class Write(Play):
         self._root.mkdir(parents=True)
         database = Path(Workspace(self._root, embedded=True).database)
         shutil.copy(self._root.parents[1] / "template.sqlite", database)
-        self._proxy.habits = frozenset(self._script.habits)
+        self._proxy.habits = frozenset(self._habits)
         self._proxy.disturb()
         await self._people.admit()
         wrong: list[str] = []
@@ -303,7 +304,7 @@ class Write(Play):
             self._root,
             self._proxy.base,
             self._at.types,
-            "subject closed" in self._script.habits,
+            "subject closed" in self._habits,
         )
         for name, check in CHECKS.items():
             found = await check(scene)
@@ -373,6 +374,42 @@ class Read(Play):
             "landing": self._landing,
             "sync": self._sync,
         }
+
+
+class Hear(Play):
+    """Messages come, and whoever hears them or works at them dies; nothing that was heard is forgotten."""
+
+    def __init__(self, script: Hearing, stage: Stage) -> None:
+        super().__init__(script, stage)
+        self._hearing = script
+        self._kill: list[Any] = []
+        self._look = ""
+
+    async def _performed(self) -> list[str]:
+        self._root.mkdir(parents=True)
+        database = Path(Workspace(self._root, embedded=True).database)
+        shutil.copy(self._root.parents[1] / "template.sqlite", database)
+        wrong: list[str] = []
+        for number, (when, place, look) in enumerate(self._hearing.deaths):
+            self._kill, self._look = [when, place], look
+            wrong += await self._disturbed(Run(locked="" if number else self._hearing.locked))
+        self._kill, self._look = [], "done"
+        for _ in range(2):
+            code, said = await self._run(hurried=False, steps={})
+            wrong += [f"undisturbed: exit {code}, {said}"] if code else []
+        missing = unheard(self._root, self._hearing.events)
+        self._tally.checks["every event was looked at"] += not missing
+        return wrong + missing
+
+    def _job(self) -> dict[str, Any]:
+        numbers = order(self._hearing.seed, self._hearing.events)
+        return {"kind": "hear", "numbers": numbers, "kill": self._kill, "look": self._look}
+
+
+def _play(script: Script, stage: Stage) -> Play:
+    if isinstance(script, Reading):
+        return Read(script, stage)
+    return Hear(script, stage) if isinstance(script, Hearing) else Write(script, stage)
 
 
 def _signal(pid: int) -> None:

@@ -10,6 +10,7 @@ from tests.chaos.faults import FAULTS, HABITS, Injection, On
 
 Verdict = Literal["eligible", "undetermined", "ineligible"]
 KILLS = ("kill before send", "kill after send", "kill before acknowledge")
+LOCKED = "database locked throughout"
 EDITS = ("screening", "period", "flag taken back", "note touched", "deleted", "recorded by a person")
 NOTES = ("List", "Task", "Basic", "Communication", "DocumentReference")
 _VERDICTS: tuple[Verdict, ...] = ("eligible", "undetermined", "ineligible")
@@ -78,9 +79,37 @@ class Reading(NamedTuple):
         return f"seed {self.seed} {self.server} {what}: " + "; ".join(str(one) for one in self.runs)
 
 
-def schedule(seed: int, server: str) -> Schedule | Reading:
-    """Every fourth reads, the others write."""
-    return read_schedule(seed, server) if seed % 4 == 0 else write_schedule(seed, server)
+class Hearing(NamedTuple):
+    """Messages of a subscription; ``deaths`` are where receiver and worker die, run by run."""
+
+    seed: int
+    server: str
+    events: int
+    deaths: tuple[tuple[str, int, str], ...]
+    locked: str = ""
+
+    def __str__(self) -> str:
+        said = "; ".join(f"killed {when} message {place}, work {look}" for when, place, look in self.deaths)
+        return f"seed {self.seed} {self.events} events: {said} {self.locked}".strip()
+
+
+Script = Schedule | Reading | Hearing
+
+
+def hear_schedule(seed: int, server: str) -> Hearing:
+    random = Random(f"hearing {seed}")  # noqa: S311 - reproducible, no secret
+    deaths = tuple(
+        (random.choice(("before", "after")), random.randrange(14), random.choice(("taken", "read", "done")))
+        for _ in range(random.choice((1, 2, 3)))
+    )
+    return Hearing(seed, server, random.randint(4, 10), deaths, random.choice(("", "", LOCKED)))
+
+
+def schedule(seed: int, server: str) -> Script:
+    """Of ten, two read, one hears, the others write."""
+    if seed % 10 == 7:
+        return hear_schedule(seed, server)
+    return read_schedule(seed, server) if seed % 5 == 0 else write_schedule(seed, server)
 
 
 def read_schedule(seed: int, server: str) -> Reading:
