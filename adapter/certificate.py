@@ -99,6 +99,7 @@ def _account(kind: str, returned: int, rows: list[Coverage]) -> TypeAccount:
         last=last,
         silence=silence,
         incomplete=dict(sorted(Counter(broken.values()).items())),
+        lost=len({row.subject for row in rows if row.lost}),
     )
 
 
@@ -134,11 +135,16 @@ def _tests(node: object) -> Iterator[EventTest | ExposureTest]:
 _WORDS: dict[Language, dict[str, str]] = {
     "en": {
         "title": "Coverage certificate",
-        "partial": "PARTIAL: where an answer is not complete, no record stays unknown.",
+        "partial": "PARTIAL: where an answer is not complete, no record stays unknown; where something asked "
+        "for did not come, neither does the latest of what came decide.",
         "whole": "Complete: every type is complete for everyone it was asked for.",
         "asked": "What was asked",
         "types": "What came",
-        "heads": "Type | Came | People | Complete for | Up to | No record means",
+        "heads": "Type | Came | People | Complete for | Up to | No record means | Latest of what came",
+        "decides": "decides",
+        "decides in scope": "decides within what was asked for and offered",
+        "lost for some": "unknown for {lost}, since something asked for did not come",
+        "lost": "unknown: something asked for did not come",
         "refused": "What was refused, or is wrong",
         "silences": "What the protocol may conclude from silence",
         "silence_heads": "Criterion | About | No record means | Not complete",
@@ -150,11 +156,16 @@ _WORDS: dict[Language, dict[str, str]] = {
     },
     "zh": {
         "title": "数据覆盖证明",
-        "partial": "不完整：凡答复不完整之处，没有记录一律视为未知。",
+        "partial": "不完整：凡答复不完整之处，没有记录一律视为未知；请求的记录未取得之处，"
+        "已取得记录中的最新值也不能用于判定。",
         "whole": "完整：所请求的每种资源对每位患者均已完整取得。",
         "asked": "请求的内容",
         "types": "取得的内容",
-        "heads": "资源类型 | 数量 | 人数 | 完整人数 | 截至 | 没有记录表示",
+        "heads": "资源类型 | 数量 | 人数 | 完整人数 | 截至 | 没有记录表示 | 已取得记录中的最新值",
+        "decides": "可用于判定",
+        "decides in scope": "在已请求且可提供的范围内可用于判定",
+        "lost for some": "{lost} 人未知：请求的部分记录未取得",
+        "lost": "未知：请求的部分记录未取得",
         "refused": "被拒绝或有问题的内容",
         "silences": "方案可从“没有记录”得出的结论",
         "silence_heads": "标准 | 关于 | 没有记录表示 | 不完整的资源",
@@ -214,7 +225,15 @@ def _type_row(one: TypeAccount, say: dict[str, str]) -> tuple[str, ...]:
         str(one.complete or ("" if one.people else say["everyone"] if one.silence == "absence" else "0")),
         str(one.last or ""),
         f"{means} ({reasons})" if reasons else means,
+        _latest(one, say),
     )
+
+
+def _latest(one: TypeAccount, say: dict[str, str]) -> str:
+    """Whether the records that came may say which is the latest, the highest, the first."""
+    if one.lost:
+        return say["lost for some"].format(lost=one.lost) if one.lost < one.people else say["lost"]
+    return say["decides in scope"] if one.incomplete else say["decides"]
 
 
 def _table(heads: str, rows: Iterable[tuple[str, ...]]) -> Iterator[str]:

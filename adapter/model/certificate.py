@@ -15,6 +15,9 @@ class TypeAccount(msgspec.Struct, frozen=True):
 
     ``people`` counts those it was asked for, 0 if it was asked for everyone at once; ``incomplete`` maps each
     reason to the number of people it holds for. ``silence``: whether no record may be read as absence.
+    ``lost`` counts the people of whom something that was asked for did not come (1 if it was asked for
+    everyone at once), so that not even the records that came may decide which is the latest; the others that
+    are not complete are limited: all that was asked for came, but there may be more.
     """
 
     resource_type: str
@@ -24,6 +27,7 @@ class TypeAccount(msgspec.Struct, frozen=True):
     last: date | None
     silence: Readable
     incomplete: dict[str, int] = {}
+    lost: int = 0
 
 
 class SilenceAccount(msgspec.Struct, frozen=True):

@@ -57,7 +57,8 @@ _READINGS: _Types = frozenset({"Observation"})
 _BESIDE_READINGS: _Types = frozenset({"DiagnosticReport", "Specimen"})
 _SUPPLY: _Types = frozenset({"MedicationAdministration", "MedicationDispense", "MedicationStatement"})
 _DRUGS: _Types = _SUPPLY | {"Medication", "MedicationRequest"}
-_STUDY: _Types = frozenset({"ResearchSubject"})
+_STUDY: _Types = frozenset({"ResearchStudy", "ResearchSubject"})
+_NAMES_A_STUDY: _Types = frozenset({"AdverseEvent", "Consent", "ResearchSubject"})
 
 
 class Reach(msgspec.Struct):
@@ -111,7 +112,7 @@ class Reach(msgspec.Struct):
             case AttestedDay():
                 return _ANSWERS
             case EventDay(resource_types=types):
-                return frozenset(types)
+                return _recorded(types)
             case ExposureDay(period=period):
                 return _DRUGS | self._turning(period)
             case ReadingDay(selection=selection, test=test):
@@ -127,6 +128,12 @@ def reach_of(protocol: Protocol) -> Reach:
     return Reach(protocol, {})
 
 
+def _recorded(types: Iterable[str]) -> _Types:
+    """The types in which events are recorded, with what says which study they are of."""
+    found = frozenset(types)
+    return found | _STUDY if found & _NAMES_A_STUDY else found
+
+
 def _own(node: object) -> _Types:
     match node:
         case ReadingIs() | Repeated() | Share() | Change():
@@ -134,7 +141,7 @@ def _own(node: object) -> _Types:
         case Attested():
             return _ANSWERS
         case EventTest(resource_types=types):
-            return frozenset(types)
+            return _recorded(types)
         case DoseIs(dose=dose):
             return _DRUGS | (_READINGS if dose.weight is not None else _NONE)
         case ExposureTest() | DoseChanged() | GapIs():
