@@ -220,6 +220,7 @@ FAULTS: dict[str, tuple[Fault, str, str]] = {
         "LB.LBSTRESN",
     ),
     # and more
+    "a subject number of somebody else": (put("DM", "SUBJID", "001-009"), "SUBJECT_UNKNOWN", "DM.SUBJID"),
     "a comparator lost": (put("LB", "LBSTRESN", 20, LBSTRESC="<20"), "RESULT_NUMBER", "LB.LBSTRESN"),
     "a unit lost": (put("LB", "LBSTRESU", "", LBSTRESC="25"), "RESULT_UNIT", "LB.LBSTRESU"),
     "a code with another name": (
