@@ -10,22 +10,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime, time
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import httpx
 import msgspec
 
 from adapter import protocol
+from adapter.exports import profile as profiles
 from adapter.exports import sdtm, snapshots
+from adapter.exports.adam import build as adam
+from adapter.exports.adam.package import write_adam
 from adapter.exports.lineage import traces_of, write_traces
 from adapter.exports.package import ExportReport
 from adapter.exports.pseudonym import Pseudonymiser, SubjectNumbers
 from adapter.exports.sequence import SequenceLog
-from adapter.exports.study import Arm, Criterion, load_study
+from adapter.exports.spec import load_specs
+from adapter.exports.study import Arm, Criterion, StudyConfig, load_study
 from adapter.exports.trial_design import summary_of
 from adapter.mappers.terminology.vocabulary import candidate_query
 from adapter.model.monitoring import Monitoring
 from adapter.model.protocol import Protocol
+from adapter.protocol.ladder_load import load_ladders
 from adapter.screening import Screening, enrolment_days, read_screening, screen
 from adapter.source import crawl
 from adapter.source import sync as syncing
@@ -51,6 +56,7 @@ __all__ = [
     "Trial",
     "Workspace",
     "enrolment_days",
+    "export",
     "export_sdtm",
     "land",
     "land_server",
@@ -151,8 +157,22 @@ def ladder_of(trial: Trial, workspace: Workspace, own: httpx.AsyncBaseTransport 
     return Ladder(trial.site.rungs, trial.site.approval, own, workspace.writeback)
 
 
+class Exported(NamedTuple):
+    """What was written for the sponsor or for research."""
+
+    sdtm: ExportReport
+    adam: ExportReport
+
+
 def export_sdtm(trial: Trial, workspace: Workspace, *, key: bytes) -> ExportReport:
-    """SDTM datasets of everyone who consented to the study, under ``exports/sdtm``.
+    """:func:`export` for the sponsor, told as far as SDTM goes."""
+    return export(trial, workspace, key=key).sdtm
+
+
+def export(
+    trial: Trial, workspace: Workspace, *, key: bytes, profile: profiles.Profile = "sponsor"
+) -> Exported:
+    """SDTM datasets of everyone who consented to the study, and ADaM made of them, under ``exports``.
 
     Their time stamp is the start of the screening's day on the site. Subject numbers given once are kept
     in the enrolment log of the workspace, and --SEQ in the sequence log beside it; both stay on the site.
@@ -162,8 +182,70 @@ def export_sdtm(trial: Trial, workspace: Workspace, *, key: bytes) -> ExportRepo
     log = workspace.root / "enrolment-log.json"
     numbers = SubjectNumbers.load(log)
     given = workspace.root / "sequence-log.json"
+    study = _study(trial, screening, numbers)
+    snapshot_time = datetime.combine(screening.as_of, time(), trial.site.zone)
+    followed = _followed(trial, screening)
+    specs, analyses = load_specs(trial.mappings / "sdtm"), adam.load_specs(trial.mappings / "adam")
+    built = sdtm.build_sdtm(
+        screening.facts,
+        screening.decisions,
+        study=study,
+        specs=specs,
+        key=key,
+        snapshot_time=snapshot_time,
+        followed=followed,
+        sequences=SequenceLog.load(given),
+    )
+    analysed = adam.build_adam(built, followed, protocol=trial.protocol, study=study, specs=analyses)
+    subjects = built.subjects
+    if profile == "research":
+        pseudonyms = Pseudonymiser(study.study_id, study.site_id, key)
+        people = profiles.disguises(pseudonyms, subjects)
+        seen = profiles.disguised(built.datasets, people, pseudonyms)
+        built = msgspec.structs.replace(built, datasets=seen)
+        analyses_seen = profiles.disguised(analysed.datasets, people, pseudonyms)
+        analysed = msgspec.structs.replace(analysed, datasets=analyses_seen)
+    report = sdtm.write_sdtm(
+        built,
+        screening.decisions,
+        study=study,
+        specs=specs,
+        folder=trial.mappings / "sdtm",
+        target=workspace.exports(profile, "sdtm"),
+        snapshot_time=snapshot_time,
+        profile=profile,
+        key=key,
+    )
+    analysis = write_adam(
+        analysed,
+        built.datasets,
+        study=study,
+        specs=analyses,
+        target=workspace.exports(profile, "adam"),
+        snapshot_time=snapshot_time,
+        profile=profile,
+    )
+    built.sequences.save(given)
+    numbers.with_numbers(subjects).save(log)
+    report = msgspec.structs.replace(report, sequences=built.sequences)
+    if profile == "sponsor":
+        report = _keep(report, workspace, screening, Pseudonymiser(study.study_id, study.site_id, key))
+    return Exported(report, analysis)
+
+
+def _keep(
+    report: ExportReport, workspace: Workspace, screening: Screening, pseudonyms: Pseudonymiser
+) -> ExportReport:
+    """Keep the package as a snapshot, and the lineage of its rows beside it."""
+    kept = snapshots.keep(report.target, workspace.snapshots)
+    traces = traces_of(report.origins, screening.facts, report.subjects, pseudonyms)
+    write_traces(traces, workspace.lineage_of(kept.id))
+    return msgspec.structs.replace(report, snapshot=kept.id)
+
+
+def _study(trial: Trial, screening: Screening, numbers: SubjectNumbers) -> StudyConfig:
     study = load_study(trial.folder / "sdtm.yaml")
-    study = msgspec.structs.replace(
+    return msgspec.structs.replace(
         study,
         arms=tuple(_known_as(arm, trial.protocol) for arm in study.arms),
         site_id=trial.site.site_id.upper(),
@@ -178,24 +260,6 @@ def export_sdtm(trial: Trial, workspace: Workspace, *, key: bytes) -> ExportRepo
         numbers=numbers,
         versions=screening.versions,
     )
-    report = sdtm.export_sdtm(
-        screening.facts,
-        screening.decisions,
-        study=study,
-        specs=trial.mappings / "sdtm",
-        target=workspace.sdtm,
-        key=key,
-        snapshot_time=datetime.combine(screening.as_of, time(), trial.site.zone),
-        followed=_followed(trial, screening),
-        sequences=SequenceLog.load(given),
-    )
-    report.sequences.save(given)
-    numbers.with_numbers(report.subjects).save(log)
-    kept = snapshots.keep(report.target, workspace.snapshots)
-    pseudonyms = Pseudonymiser(study.study_id, study.site_id, key)
-    traces = traces_of(report.origins, screening.facts, report.subjects, pseudonyms)
-    write_traces(traces, workspace.lineage_of(kept.id))
-    return msgspec.structs.replace(report, snapshot=kept.id)
 
 
 def _known_as(arm: Arm, rules: Protocol) -> Arm:
@@ -208,8 +272,9 @@ def _known_as(arm: Arm, rules: Protocol) -> Arm:
 def _followed(trial: Trial, screening: Screening) -> tuple[Monitoring, ...]:
     """What the protocol says of those on the study by the day of the screening, from the same facts."""
     enrolled = enrolment_days(screening.facts, trial.protocol.id, screening.as_of)
+    ladders = load_ladders(trial.folder, trial.vocabulary, trial.protocol)
     return tuple(
-        protocol.monitor(trial.protocol, own, as_of=screening.as_of, zone=trial.site.zone)
+        protocol.monitor(trial.protocol, own, as_of=screening.as_of, zone=trial.site.zone, ladders=ladders)
         for subject, own in screening.facts.by_subject().items()
         if subject in enrolled
     )

@@ -79,6 +79,11 @@ class Workspace(NamedTuple):
     def sdtm(self) -> Path:
         return self.root / "exports" / "sdtm"
 
+    def exports(self, profile: str, standard: str) -> Path:
+        """The datasets of a standard (``sdtm``, ``adam``); those for research lie apart."""
+        folder = self.root / "exports"
+        return folder / standard if profile == "sponsor" else folder / profile / standard
+
     @property
     def snapshots(self) -> Path:
         return self.root / "exports" / "snapshots"

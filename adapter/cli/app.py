@@ -33,6 +33,7 @@ from adapter.cli.render_view import Form
 from adapter.cli.terminal import Terminal
 from adapter.config import load_site, product_folder
 from adapter.errors import ConfigError
+from adapter.exports.profile import Profile
 from adapter.model import wire
 from adapter.pipeline import Workspace
 from adapter.protocol import check as check_protocol
@@ -309,10 +310,19 @@ def export(
     workspace: WorkspaceOption = Path("workspace"),
     protocol: ProtocolOption = None,
     site: SiteOption = "demo",
+    profile: Annotated[
+        Profile,
+        typer.Option(
+            "--profile",
+            help="sponsor: true dates. research: other subject numbers, all dates of a subject moved by one "
+            "secret number of days, ages over 89 as 90; written to exports/research.",
+        ),
+    ] = "sponsor",
     as_json: JsonOption = False,
 ) -> None:
-    """Write SDTM datasets of everyone who consented, as XPT v5 and Dataset-JSON 1.1.
+    """Write SDTM and ADaM of everyone who consented: XPT v5, Dataset-JSON, Parquet, CSV, Define-XML for SDTM.
 
+    ADaM (ADSL, ADLB, ADRS, ADTTE) lies beside SDTM and equals adapter monitor as of the day of the screening.
     The pseudonym key is read from the file that ADAPTER_PSEUDONYM_KEY_FILE or site.toml names. The
     datasets carry the day of the screening, so the same screening gives the same bytes.
     """
@@ -325,12 +335,14 @@ def export(
             fix="name a file with at least 16 random bytes, one per study and site; it never leaves the site",
         )
     trail.exporting(Workspace(workspace), trial, datetime.now(UTC))
-    report = pipeline.export_sdtm(trial, Workspace(workspace), key=key)
-    trail.exported(Workspace(workspace), trial, report, datetime.now(UTC))
+    done = pipeline.export(trial, Workspace(workspace), key=key, profile=profile)
+    trail.exported(Workspace(workspace), trial, done.sdtm, datetime.now(UTC))
+    trail.exported(Workspace(workspace), trial, done.adam, datetime.now(UTC))
     if as_json:
-        print(wire.encode(report.rows).decode())  # noqa: T201
+        print(wire.encode(done.sdtm.rows | done.adam.rows).decode())  # noqa: T201
         return
-    show.exported(console, report)
+    show.exported(console, done.sdtm)
+    show.exported(console, done.adam, "ADaM")
 
 
 @app.command()

@@ -53,11 +53,13 @@ def run(console: Console, progress: Console, folder: Path, base_url: str) -> Non
     show.written(console, first)
     again = _write(trial, workspace, base_url)
     console.print(f"and once more: {again.resources_written} resources written, nothing doubled")
-    console.rule("6. Tell the sponsor: SDTM, pseudonymised")
+    console.rule("6. Tell the sponsor: SDTM and ADaM, pseudonymised")
     trail.exporting(workspace, trial, datetime.now(UTC))
-    report = pipeline.export_sdtm(trial, workspace, key=_key(folder / "pseudonym.key"))
-    trail.exported(workspace, trial, report, datetime.now(UTC))
-    show.exported(console, report)
+    told = pipeline.export(trial, workspace, key=_key(folder / "pseudonym.key"))
+    trail.exported(workspace, trial, told.sdtm, datetime.now(UTC))
+    trail.exported(workspace, trial, told.adam, datetime.now(UTC))
+    show.exported(console, told.sdtm)
+    show.exported(console, told.adam, "ADaM")
     console.rule()
     served = base_url or "adapter serve --workspace " + str(folder)
     show.places(
@@ -71,6 +73,7 @@ def run(console: Console, progress: Console, folder: Path, base_url: str) -> Non
             "raw data and coverage": str(workspace.landing / "manifest.json"),
             "written FHIR resources": served + ("" if base_url else "   then /fhir/ResearchSubject"),
             "datasets": str(workspace.sdtm),
+            "analysis datasets": str(workspace.exports("sponsor", "adam")),
             "who did what": f"adapter audit show --workspace {folder}",
             "the rules": str(trial.folder / "protocol.yaml"),
         },

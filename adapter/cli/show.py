@@ -149,9 +149,9 @@ def written(console: Console, report: WriteReport) -> None:
         console.print("there more than once: " + ", ".join(report.duplicates), highlight=False)
 
 
-def exported(console: Console, report: ExportReport) -> None:
+def exported(console: Console, report: ExportReport, standard: str = "SDTM") -> None:
     """Rows by dataset and what was kept back, by reason."""
-    console.print("SDTM: " + ", ".join(f"{name} {rows}" for name, rows in sorted(report.rows.items())))
+    console.print(f"{standard}: " + ", ".join(f"{name} {rows}" for name, rows in sorted(report.rows.items())))
     if report.withheld:
         console.print(
             "kept back: " + ", ".join(f"{why} {count}" for why, count in sorted(report.withheld.items()))

@@ -60,6 +60,7 @@ def write_package(
     extensions: Mapping[str, tuple[str, ...]],
     documents: Mapping[str, bytes] | None = None,
     checks: Mapping[str, Any] | None = None,
+    profile: Mapping[str, Any] | None = None,
 ) -> ExportReport:
     """Write to a folder beside ``target`` and move it there; an older ``target`` is replaced whole.
 
@@ -93,6 +94,7 @@ def write_package(
                 "version": __version__,
                 "libraries": {name: metadata.version(name) for name in LIBRARIES},
             },
+            "pseudonymisation": dict(profile or {}),
             "standards": dict(sorted(standards.items())),
             "versions": dict(sorted(versions.items())),
             "datasets": [_describe(dataset, draft) for dataset in datasets],

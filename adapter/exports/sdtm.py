@@ -22,6 +22,7 @@ from adapter.exports.lineage import sources_csv
 from adapter.exports.lines import Lines
 from adapter.exports.origin import Origin
 from adapter.exports.package import ExportReport, write_package
+from adapter.exports.profile import Profile, told
 from adapter.exports.pseudonym import Pseudonymiser
 from adapter.exports.record import Person
 from adapter.exports.sequence import NO_NUMBERS, SequenceLog
@@ -85,27 +86,58 @@ def export_sdtm(
         followed=followed,
         sequences=sequences,
     )
-    checked = gate(built.datasets, loaded, load_waivers(specs / "waivers.yaml", loaded))
+    report = write_sdtm(
+        built,
+        decisions,
+        study=study,
+        specs=loaded,
+        folder=specs,
+        target=target,
+        snapshot_time=snapshot_time,
+        key=key,
+    )
+    return msgspec.structs.replace(report, sequences=built.sequences)
+
+
+def write_sdtm(
+    built: Build,
+    decisions: Sequence[Decision],
+    *,
+    study: StudyConfig,
+    specs: Specs,
+    folder: Path,
+    target: Path,
+    snapshot_time: datetime,
+    profile: Profile = "sponsor",
+    key: bytes = b"",
+) -> ExportReport:
+    """Pass the gate, then write what :func:`build_sdtm` made; ``folder`` is that of the specifications.
+
+    With the ``key`` the keyed names of the sources go along; not for research, whose subjects have other names.
+    """
+    checked = gate(built.datasets, specs, load_waivers(folder / "waivers.yaml", specs))
     stop_at(checked)
     protocols = sorted({f"{one.protocol} {one.protocol_version}" for one in decisions})
+    documents = sdtm_documents(study, specs, folder, built.datasets, snapshot_time)
+    if key and profile == "sponsor":
+        pseudonyms = Pseudonymiser(study.study_id, study.site_id, key)
+        documents["sources.csv"] = sources_csv(built.origins, pseudonyms)
     report = write_package(
         target,
         built.datasets,
         study_id=study.study_id,
         site_id=study.site_id,
         snapshot_time=snapshot_time,
-        standards={"SDTMIG": "3.4", "SDTM CT": loaded.codelists.package},
-        versions={"specifications": loaded.digest, "protocol": "; ".join(protocols), **study.versions},
+        standards={"SDTMIG": "3.4", "SDTM CT": specs.codelists.package},
+        versions={"specifications": specs.digest, "protocol": "; ".join(protocols), **study.versions},
         subjects=built.subjects,
         withheld=built.withheld,
         extensions=built.extensions,
         checks=checked.as_checks(),
-        documents={
-            **sdtm_documents(study, loaded, specs, built.datasets, snapshot_time),
-            "sources.csv": sources_csv(built.origins, Pseudonymiser(study.study_id, study.site_id, key)),
-        },
+        documents=documents,
+        profile=told(profile),
     )
-    return msgspec.structs.replace(report, sequences=built.sequences, origins=built.origins)
+    return msgspec.structs.replace(report, origins=built.origins)
 
 
 def build_sdtm(
