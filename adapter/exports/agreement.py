@@ -7,16 +7,19 @@ Sources: SDTMIG 3.4, sections 4.1 (keys), 4.4 (timing), 4.5 (results), 5 (DM, SE
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from fractions import Fraction
 from itertools import pairwise
+from typing import TypeAlias
 
-from adapter.exports.conformance import Problem, Records, where
+from adapter.exports.conformance import Problem, Rows, where
 from adapter.exports.dataset import Cell, Dataset
 from adapter.exports.derive import day_of, study_day
 from adapter.exports.journey import UNPLANNED
 
+Tables: TypeAlias = dict[str, Rows]
+Records: TypeAlias = Iterable[dict[str, Cell]]
 _DAYS = (("DY", "DTC"), ("STDY", "STDTC"), ("ENDY", "ENDTC"))
 _ENDS = (("STDTC", "ENDTC"), ("DTC", "ENDTC"))
 _TEST = ("TESTCD", "SPEC", "BDAGNT", "METHOD")
@@ -25,7 +28,7 @@ _CONTEXT = ("VISITNUM", "VISIT", "VISITDY")
 
 def check_agreement(datasets: Sequence[Dataset]) -> Iterator[Problem]:
     """Everything that takes more than one cell to see."""
-    tables = {one.name: one.records() for one in datasets}
+    tables = {one.name: Rows(one) for one in datasets}
     people = {str(row.get("USUBJID")): row for row in tables.get("DM", [])}
     for name, rows in tables.items():
         yield from _days(name, rows, people)
@@ -62,8 +65,8 @@ def _days(name: str, rows: Records, people: dict[str, dict[str, Cell]]) -> Itera
                 yield Problem("AFTER_PARTICIPATION", name, f"{name}{at}", where(row, name))
 
 
-def _results(name: str, rows: Records) -> Iterator[Problem]:
-    for row in rows if rows and f"{name}STRESC" in rows[0] else ():
+def _results(name: str, rows: Rows) -> Iterator[Problem]:
+    for row in rows if f"{name}STRESC" in rows.names else ():
         text, number = row[f"{name}STRESC"], row.get(f"{name}STRESN")
         original, unit = row.get(f"{name}ORRES"), row.get(f"{name}STRESU")
         if number is not None and (not isinstance(text, str) or not _same(text, number)):
@@ -83,10 +86,10 @@ def _same(text: str, number: Cell) -> bool:
         return False
 
 
-def _flags(name: str, rows: Records, people: dict[str, dict[str, Cell]]) -> Iterator[Problem]:
+def _flags(name: str, rows: Rows, people: dict[str, dict[str, Cell]]) -> Iterator[Problem]:
     flag = f"{name}LOBXFL"
     tests: Counter[tuple[Cell, ...]] = Counter()
-    for row in rows:
+    for row in rows if flag in rows.names else ():
         if row.get(flag) != "Y":
             continue
         group = (
@@ -109,7 +112,7 @@ def _subjects(name: str, rows: Records, people: dict[str, dict[str, Cell]]) -> I
             yield Problem("SUBJECT_UNKNOWN", name, "SUBJID", where(row, name))
 
 
-def _visits(tables: dict[str, Records]) -> Iterator[Problem]:
+def _visits(tables: Tables) -> Iterator[Problem]:
     """TV plans what the others have, and SV has attended what findings say was seen."""
     planned = {row.get("VISITNUM"): row for row in tables.get("TV", [])}
     attended = {
@@ -131,7 +134,7 @@ def _visits(tables: dict[str, Records]) -> Iterator[Problem]:
             yield Problem("VISIT_NOT_ATTENDED", "SV", "SVOCCUR", where(row, "SV"))
 
 
-def _arms(tables: dict[str, Records]) -> Iterator[Problem]:
+def _arms(tables: Tables) -> Iterator[Problem]:
     arms = {(row.get("ARMCD"), row.get("ARM")) for row in tables.get("TA", [])}
     for row in tables.get("DM", []):
         for code, text in (("ARMCD", "ARM"), ("ACTARMCD", "ACTARM")):
@@ -141,7 +144,7 @@ def _arms(tables: dict[str, Records]) -> Iterator[Problem]:
             yield Problem("ARM_UNPLANNED", "DM", "ARMNRS", where(row, "DM"))
 
 
-def _elements(tables: dict[str, Records], people: dict[str, dict[str, Cell]]) -> Iterator[Problem]:
+def _elements(tables: Tables, people: dict[str, dict[str, Cell]]) -> Iterator[Problem]:
     """TA and TE, SE and TA, SE in its order; EPOCH of a day is that of the element of the day."""
     names = {(row.get("ETCD"), row.get("ELEMENT")) for row in tables.get("TE", [])}
     places = {tuple(row.get(one) for one in ("TAETORD", "ETCD", "EPOCH")) for row in tables.get("TA", [])}
@@ -150,7 +153,7 @@ def _elements(tables: dict[str, Records], people: dict[str, dict[str, Cell]]) ->
         for row in tables.get(name, []):
             if row.get("ETCD") != UNPLANNED and (row.get("ETCD"), row.get("ELEMENT")) not in names:
                 yield Problem("ELEMENT_UNKNOWN", name, "ETCD", where(row, name))
-    lived: dict[str, Records] = {}
+    lived: dict[str, list[dict[str, Cell]]] = {}
     for row in tables.get("SE", []):
         place = tuple(row.get(one) for one in ("TAETORD", "ETCD", "EPOCH"))
         if row.get("TAETORD") is not None and place not in places:
@@ -185,7 +188,7 @@ def _fits(epoch: str, at: Cell, elements: Records) -> bool:
     )
 
 
-def _criteria(tables: dict[str, Records]) -> Iterator[Problem]:
+def _criteria(tables: Tables) -> Iterator[Problem]:
     planned = {tuple(row.get(one) for one in ("IETESTCD", "IETEST", "IECAT")) for row in tables.get("TI", [])}
     for row in tables.get("IE", []):
         if tuple(row.get(one) for one in ("IETESTCD", "IETEST", "IECAT")) not in planned:
@@ -195,7 +198,7 @@ def _criteria(tables: dict[str, Records]) -> Iterator[Problem]:
             yield Problem("CRITERION_UNKNOWN", "IE", "IEORRES", where(row, "IE"))
 
 
-def _links(tables: dict[str, Records]) -> Iterator[Problem]:
+def _links(tables: Tables) -> Iterator[Problem]:
     keys = {
         (name, row.get("USUBJID"), f"{name}SEQ", str(row.get(f"{name}SEQ")))
         for name, rows in tables.items()
@@ -214,7 +217,7 @@ def _links(tables: dict[str, Records]) -> Iterator[Problem]:
                 yield Problem(rule, name, "IDVARVAL", where(row, name))
 
 
-def _demography(tables: dict[str, Records], people: dict[str, dict[str, Cell]]) -> Iterator[Problem]:
+def _demography(tables: Tables, people: dict[str, dict[str, Cell]]) -> Iterator[Problem]:
     doses: dict[str, list[str]] = {}
     for row in tables.get("EX", []):
         doses.setdefault(str(row.get("USUBJID")), []).append(str(row.get("EXSTDTC") or ""))

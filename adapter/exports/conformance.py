@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import msgspec
 
@@ -19,7 +19,6 @@ from adapter.exports.dataset import ISO_8601, Cell, Column, Dataset
 from adapter.exports.spec import DatasetSpec, Specs, Variable
 
 Severity = Literal["error", "warning"]
-Records: TypeAlias = list[dict[str, Cell]]
 
 RULES: dict[str, tuple[Severity, str]] = {
     "NO_SPECIFICATION": ("error", "a dataset has no specification, or one that was specified is not there"),
@@ -60,6 +59,17 @@ RULES: dict[str, tuple[Severity, str]] = {
     "EXPOSURE_DATES": ("error", "first and last dose in DM are not those of EX"),
     "DEATH": ("error", "death flag and date in DM disagree, or with DS"),
 }
+
+
+class Rows:
+    """The rows of a dataset as dictionaries, one at a time: a million of them need no more room than one."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.names = [column.name for column in dataset.columns]
+        self._rows = dataset.rows
+
+    def __iter__(self) -> Iterator[dict[str, Cell]]:
+        return (dict(zip(self.names, row, strict=True)) for row in self._rows)
 
 
 class Problem(msgspec.Struct, frozen=True, order=True):
@@ -126,12 +136,15 @@ def _columns(dataset: Dataset, spec: DatasetSpec) -> Iterator[Problem]:
 
 
 def _cells(dataset: Dataset) -> Iterator[Problem]:
-    columns = dataset.columns
-    for row in dataset.records():
-        place = where(row, dataset.name)
-        for column in columns:
-            for rule in _cell_faults(column, row[column.name]):
-                yield Problem(rule, dataset.name, column.name, place)
+    """Each value of a column is judged once, however many rows have it."""
+    for index, column in enumerate(dataset.columns):
+        wrong = {}
+        for cell in {row[index] for row in dataset.rows}:
+            if faults := tuple(_cell_faults(column, cell)):
+                wrong[cell] = faults
+        for row in Rows(dataset) if wrong else ():
+            for rule in wrong.get(row[column.name], ()):
+                yield Problem(rule, dataset.name, column.name, where(row, dataset.name))
 
 
 def _cell_faults(column: Column, cell: Cell) -> Iterator[str]:
@@ -167,7 +180,7 @@ def _terms(dataset: Dataset, spec: DatasetSpec, specs: Specs) -> Iterator[Proble
     for variable in (one for one in spec.variables if one.name in known):
         yield from _term(dataset, variable, specs)
     yield from _pairs(dataset, spec, specs)
-    rows = dataset.records()
+    rows = Rows(dataset)
     if len({row.get("STUDYID") for row in rows}) > 1:
         yield Problem("STUDY_VALUE", dataset.name, "STUDYID", "")
     for row in rows:
@@ -208,7 +221,7 @@ def _pairs(dataset: Dataset, spec: DatasetSpec, specs: Specs) -> Iterator[Proble
         if not codes or not names or test not in by_name:
             continue
         short, long = specs.codelists.codelists[codes[0]].terms, specs.codelists.codelists[names[0]].terms
-        for row in dataset.records():
+        for row in Rows(dataset):
             code, words = str(row.get(name) or ""), str(row.get(test) or "")
             if (code in short or words in long) and short.get(code) != long.get(words):
                 yield Problem("TERM_PAIR", dataset.name, name, where(row, dataset.name))
@@ -220,7 +233,7 @@ def _keys(dataset: Dataset) -> Iterator[Problem]:
     numbers: set[tuple[Cell, ...]] = set()
     number = f"{dataset.name}SEQ"
     group = "TSPARMCD" if dataset.name == "TS" else "USUBJID"
-    for row in dataset.records():
+    for row in Rows(dataset):
         place = where(row, dataset.name)
         key = tuple(row.get(name) for name in names)
         if key in seen:
