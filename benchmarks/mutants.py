@@ -9,6 +9,8 @@ that reach the changed statement, first those that have killed before. All happe
     python -m benchmarks.mutants --only judge 'ladder_*'  some of them
     python -m benchmarks.mutants --more                   go on with a run that was stopped
     python -m benchmarks.mutants --again                  only what survived, with the tests as they are now
+    python -m benchmarks.mutants --today --again          the same with the code as it is now: what was killed
+                                                          stays so as long as its text is the same
     python -m benchmarks.mutants --show judge             what survived, as differences
 """
 
@@ -58,6 +60,8 @@ TESTS = (
     "tests/spec/test_kleene.py",
     "tests/spec/test_dates.py",
     "tests/spec/test_why.py",
+    "tests/spec/test_evidence.py",
+    "tests/spec/test_days_on_record.py",
     "tests/spec/test_thresholds.py",
     "tests/spec/test_which_readings.py",
     "tests/spec/test_events_and_drugs.py",
@@ -115,6 +119,21 @@ def write_mutants(only: list[str]) -> None:
                 diff = [*(f"-{text}" for text in gone), *(f"+{text}" for text in come)]
                 mutants[f"{module}.{name}"] = {"diff": diff, "statement": _statement(before, line)}
     MUTANTS.write_text(json.dumps(mutants, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def write_today(only: list[str]) -> None:
+    """:func:`write_mutants`, and what is known of those that are still the same."""
+    known = _read(RESULTS)
+    before = _read(MUTANTS)
+    write_mutants(only)
+    now = _read(MUTANTS)
+    kept = {name: found for name, found in known.items() if name in now and before.get(name) == now[name]}
+    RESULTS.write_text(json.dumps(kept, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found
 
 
 def copy(names: tuple[str, ...]) -> None:
@@ -196,6 +215,9 @@ def main() -> int:
     asked.add_argument(
         "--again", action="store_true", help="what survived, on the same copy, with today's tests"
     )
+    asked.add_argument(
+        "--today", action="store_true", help="write the mutants of today's code first, and keep what is known"
+    )
     asked.add_argument("--children", type=int, default=os.cpu_count() or 1, help="mutants at a time")
     asked.add_argument(
         "--seconds", type=float, default=0, help="at most so many of tests a mutant; 0: all of them"
@@ -204,7 +226,9 @@ def main() -> int:
         "--show", nargs="+", metavar="MODULE", help="run nothing: what survived in these modules"
     )
     wanted = asked.parse_args()
-    if not (wanted.more or wanted.again or wanted.show):
+    if wanted.today:
+        write_today(wanted.only)
+    elif not (wanted.more or wanted.again or wanted.show):
         write_mutants(wanted.only)
     if wanted.again:
         copy(("tests", "mappings"))
@@ -226,8 +250,7 @@ def main() -> int:
         ]
         env = {**os.environ, "PYTHONPATH": str(BUILD), "PYTHONHASHSEED": "0"}
         ended = subprocess.run([*run, *tests], cwd=BUILD, env=env, check=False).returncode
-    mutants = json.loads(MUTANTS.read_text(encoding="utf-8"))
-    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    mutants, results = _read(MUTANTS), _read(RESULTS)
     if wanted.show:
         show(mutants, results, wanted.show)
     print(table(mutants, results))
