@@ -6,11 +6,11 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -24,6 +24,8 @@ from adapter.exports.sequence import NO_NUMBERS, SequenceLog
 MANIFEST_FORMAT = "2"
 LIBRARIES = ("lxml", "pyarrow")
 """Their versions stand in the manifest: they write bytes."""
+Document: TypeAlias = bytes | Callable[[Path], None]
+"""A further file: its content, or what writes it to a path."""
 
 
 class ExportReport(msgspec.Struct, frozen=True):
@@ -58,7 +60,7 @@ def write_package(
     subjects: Mapping[str, str],
     withheld: Mapping[str, int],
     extensions: Mapping[str, tuple[str, ...]],
-    documents: Mapping[str, bytes] | None = None,
+    documents: Mapping[str, Document] | None = None,
     checks: Mapping[str, Any] | None = None,
     profile: Mapping[str, Any] | None = None,
 ) -> ExportReport:
@@ -83,7 +85,10 @@ def write_package(
         for dataset in datasets:
             write_formats(dataset, draft, provenance)
         for path, content in (documents or {}).items():
-            (draft / path).write_bytes(content)
+            if callable(content):
+                content(draft / path)
+            else:
+                (draft / path).write_bytes(content)
         manifest = {
             "format": MANIFEST_FORMAT,
             "study": study_id,

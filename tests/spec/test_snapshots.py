@@ -117,7 +117,13 @@ def test_the_manifest_names_versions_terminology_and_checks(made: Made) -> None:
     assert (
         made.first.rows["LB"] == len(read_dataset_json(made.first.folder / "dataset-json/lb.json").rows) > 0
     )
-    assert set(manifest["documents"]) == {"define.xml", "define.html", "define2-1.xsl", "sources.csv"}
+    assert set(manifest["documents"]) == {
+        "define.xml",
+        "define.html",
+        "define2-1.xsl",
+        "odm.xml",
+        "sources.csv",
+    }
 
 
 @pytest.mark.parametrize("harm", ["changed", "gone", "added"])
