@@ -113,7 +113,7 @@ def write_sdtm(
 ) -> ExportReport:
     """Pass the gate, then write what :func:`build_sdtm` made; ``folder`` is that of the specifications.
 
-    With the ``key`` the keyed names of the sources go along; not for research, whose subjects have other names.
+    With the ``key`` the keyed names of the sources go along; not for research, whose subjects are renamed.
     """
     checked = gate(built.datasets, specs, load_waivers(folder / "waivers.yaml", specs))
     stop_at(checked)
