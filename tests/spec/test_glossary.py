@@ -39,6 +39,7 @@ OTHER_LANGUAGES = (
     "adapter/exports/agreement.py",  # SDTM variables; its rules are those of conformance.py
     "adapter/exports/derive.py",  # SDTM controlled terms: epochs, units of age, ONGOING
     "adapter/exports/journey.py",  # SDTM controlled terms: epochs, dispositions
+    "adapter/exports/profile.py",  # SDTM and ADaM variables
     "adapter/exports/results.py",  # SDTM controlled terms: answers, range indicators
     "adapter/exports/spec.py",  # endings of SDTM variable names
     "adapter/exports/study.py",  # SDTM IECAT
