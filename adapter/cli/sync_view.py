@@ -87,7 +87,7 @@ def coverage(
     lang: Annotated[certificate.Language, typer.Option("--lang", help="Language of the page.")] = "en",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")] = False,
 ) -> None:
-    """Show what was asked of the hospital, what came, which silence may be read as absence, and what was lost.
+    """Show what was asked of the hospital, what came and what did not, and which silence means absence.
 
     The certificate of what is landed now, for one protocol; also left as landing/coverage-certificate.json
     and .md. Every screening keeps a copy of its own, whose hash is among its versions.
