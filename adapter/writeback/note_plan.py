@@ -73,7 +73,7 @@ def _subject(one: Told, state: NoteState, memory: Memory, way: Way) -> SubjectPl
         return msgspec.structs.replace(said, outcome="refused", reason=f"INVALID: {fault.message}")
     if change.reference in state.gone:
         return msgspec.structs.replace(said, outcome="respected_human", reason="DELETED_BY_PERSON")
-    if not way.look and not way.client_ids and change.reference in memory.intents:
+    if not way.look and not way.client_ids and _under_way(way, scope, memory):
         return msgspec.structs.replace(said, outcome="unknown", reason="NO_WAY_TO_LOOK")
     outcome = "created" if last is None else "updated"
     return msgspec.structs.replace(said, outcome=outcome, changes=(change,), after=note.proposed_status)
@@ -88,6 +88,12 @@ def _change(note: Note, last: Json | None, state: NoteState, memory: Memory, way
     name = notes.name_of(note, before)
     resource = notes.as_resource(way.rung, note, name, replaced=before, address=address)
     return Change(resource, "", STANDS, note.fingerprint)
+
+
+def _under_way(way: Way, scope: str, memory: Memory) -> bool:
+    """Whether a note about this person was sent and never answered, whatever it said."""
+    sent = (one.partition("/") for one in memory.intents)
+    return any(kind == way.rung and notes.is_in(scope, name) for kind, _, name in sent)
 
 
 def _may_change(last: Json, memory: Memory, way: Way) -> bool:

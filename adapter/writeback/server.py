@@ -188,8 +188,12 @@ class Server:
             version = (
                 (etag["version"] if etag else "") or str(body.get("meta", {}).get("versionId", "")) or version
             )
+            named = body["resourceType"] == what.split("/")[0]
         except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
             version = etag["version"] if etag else version
+            named = not answer.content
+        if not (named or etag or location):  # a login page, an outcome: it may not have been the server
+            raise SourceUnavailable("an answer that does not say that it was written", where=what)
         return Stored(answer.status_code, version, address)
 
     async def _read(self, url: str, what: str, allowed: Sequence[int] = ()) -> httpx.Response:

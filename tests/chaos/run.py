@@ -116,7 +116,9 @@ async def run_all(
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
         root = Path(folder)
         open_database(root / "template.sqlite").dispose()
-        async with Zygote() as zygote, httpx.AsyncClient(timeout=120, trust_env=False) as http:
+        # no connection is kept: the server may close one at the moment it is used again
+        once = httpx.Limits(max_keepalive_connections=0)
+        async with Zygote() as zygote, httpx.AsyncClient(timeout=120, trust_env=False, limits=once) as http:
 
             async def lane(number: int) -> None:
                 proxies: dict[str, Proxy] = {}

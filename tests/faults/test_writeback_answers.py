@@ -60,3 +60,16 @@ async def test_the_version_of_what_a_transaction_wrote(entry: dict[str, object])
     async with server(httpx.Response(200, json=said)) as one:
         (stored,) = await one.transact({"resourceType": "Bundle", "entry": [{}]})
     assert stored.version == "7"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"<html>Please sign in</html>", b'{"resourceType":"OperationOutcome","issue":[]}', b"[]"],
+    ids=["login page", "outcome", "no FHIR"],
+)
+async def test_200_alone_does_not_say_that_it_was_written(body: bytes) -> None:
+    async with server(httpx.Response(200, content=body)) as one:
+        with pytest.raises(SourceUnavailable, match="does not say"):
+            await one.put(SUBJECT, "1")
+    async with server(httpx.Response(200, content=body, headers={"ETag": 'W/"2"'})) as one:
+        assert (await one.put(SUBJECT, "1")).version == "2"
