@@ -44,6 +44,8 @@ OTHER_LANGUAGES = (
     "adapter/exports/spec.py",  # endings of SDTM variable names
     "adapter/exports/study.py",  # SDTM IECAT
     "adapter/exports/trial_design.py",  # SDTM TSPARMCD
+    "adapter/exports/used_terms.py",  # SDTM and ADaM variables
+    "adapter/exports/value_level.py",  # SDTM and ADaM variables
     "adapter/exports/xpt.py",  # SAS transport records and months
     "adapter/mappers/medications/timing.py",  # FHIR event-timing codes and timing abbreviations
 )
@@ -54,7 +56,9 @@ OTHER_WORDS = frozenset(
         *("ES384", "JWT", "RS384"),  # RFC 7518, 7519
         *("INCLUSION", "EXCLUSION", "SDTMIG", "TERM", "TRT"),  # SDTM
         *("DOMAIN", "PARMCD", "STUDYID", "TESTCD", "TSPARMCD", "USUBJID"),  # SDTM variables
-        *("MIDTC", "PRSTDTC", "RELREC", "SUPP", "VISITNUM"),  # SDTM variables
+        *("DTC", "MIDTC", "PRSTDTC", "RELREC", "SEQ", "STDTC", "SUPP", "VISIT", "VISITNUM"),  # SDTM variables
+        *("SDTM", "TITLE"),  # the standard, and TSPARMCD
+        "OID",  # ODM
         *("CREATE", "UPDATE"),  # v3-DataOperation, Provenance.activity
         *("LAB", "PAT"),  # v2-0074, Observation.category
         *("BCG", "BCP", "MDRD"),  # methods of albumin and eGFR
