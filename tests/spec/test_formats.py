@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyreadstat
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapter.exports.csv_file import marked, read_csv, unmarked, write_csv
@@ -88,6 +88,8 @@ TEXTS = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40)
 
 
 def test_any_rows_are_the_same_in_every_format(tmp_path_factory: pytest.TempPathFactory) -> None:
+    # each example writes and reads five files: on a busy machine that takes its time
+    @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
     @given(st.lists(st.tuples(TEXTS, NUMBERS, st.integers(-(2**50), 2**50)), max_size=4))
     def check(rows: list[tuple[Cell, ...]]) -> None:
         same_in_every_format(made(*rows), tmp_path_factory.mktemp("formats"))
