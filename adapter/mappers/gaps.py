@@ -2,7 +2,8 @@
 
 Silence counts as absence only where everything was fetched (``Coverage``). A resource that arrived and could
 not be read is as good as not fetched: its type is marked incomplete for the patients it names, or for
-everyone if it does not say whose it is.
+everyone if it does not say whose it is. A line that says neither whose nor what it is may not be a record at
+all: it costs silence, but one stray line does not leave every reading of a hospital open.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ def gaps(
 ) -> Iterator[Coverage]:
     """Coverage rows for what was lost; ``types`` are those that silence can be about."""
     found = {
-        (name, patient, one.code)
+        (name, patient, one.code, not patient and not _TYPE.search(one.line))
         for one in unread
         if one.code in UNREAD
         for name in _types(one.line, types)
         for patient in _owners(one.line, people, merges)
     }
-    for name, patient, code in sorted(found):
-        yield Coverage(name, complete=False, subject=patient, reason=f"unreadable: {code}")
+    for name, patient, code, limited in sorted(found):
+        yield Coverage(name, False, patient, reason=f"unreadable: {code}", limited=limited)
 
 
 def _types(line: bytes, types: Collection[str]) -> set[str]:
