@@ -221,6 +221,7 @@ def export(
         built.datasets,
         study=study,
         specs=analyses,
+        folder=trial.mappings / "adam",
         target=workspace.exports(profile, "adam"),
         snapshot_time=snapshot_time,
         profile=profile,
