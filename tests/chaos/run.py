@@ -32,7 +32,7 @@ from tests.conftest import SERVERS
 from tests.contract.ward import Ward
 from tests.writeback_cases import NOW
 
-LANES = 6
+LANES = 10
 LONGEST = 90.0  # seconds that one run may take before it counts as hanging
 CLEAN_RUNS = 6
 
