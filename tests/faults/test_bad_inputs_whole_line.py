@@ -7,7 +7,9 @@ anything, and never reaches a terminal or a dataset as more than text.
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 import unicodedata
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -178,15 +180,12 @@ def test_shown_as_counts_on_the_terminal(ward: Ward) -> None:
 
 
 def test_exported_as_data_that_no_spreadsheet_runs(ward: Ward) -> None:
-    """No CSV is written: XPT and Dataset-JSON have typed cells, in which ``=cmd`` is text to every reader.
-
-    Should a CSV join them, its cells must not begin with what a spreadsheet takes for a formula.
-    """
+    """Typed cells hold ``=cmd`` as text to every reader; a CSV cell never begins as a formula does."""
     trial = pipeline.open_trial()
     report = pipeline.export_sdtm(trial, ward.workspace, key=KEY)
     assert report.rows
     files = [path for path in report.target.rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} <= {".xpt", ".json"}
+    assert {".xpt", ".json", ".csv"} <= {path.suffix for path in files}
     for path in files:
         body = path.read_bytes()
         assert b"CANARY" not in body, path.name
@@ -194,3 +193,8 @@ def test_exported_as_data_that_no_spreadsheet_runs(ward: Ward) -> None:
         if path.suffix == ".json":
             cells = json.dumps(json.loads(body), ensure_ascii=False)
             assert list(controls(cells)) == [], path.name
+        if path.suffix == ".csv":
+            with path.open(encoding="utf-8", newline="") as stream:
+                cells_of = [cell for row in csv.reader(stream) for cell in row]
+            begins = [cell for cell in cells_of if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+            assert [cell for cell in begins if not re.fullmatch(r"[+-]?\d+(\.\d+)?", cell)] == [], path.name

@@ -48,6 +48,7 @@ def serve(port: int, folder: str) -> None:
 
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", port))
+        listening.listen(128)  # whoever comes before uvicorn waits instead of being refused
         base_url = f"http://127.0.0.1:{listening.getsockname()[1]}/fhir"
         os.chdir(folder)  # keys and files of its own go there
         settings = Settings(
