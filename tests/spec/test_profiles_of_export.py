@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lxml import etree
 
 from adapter import pipeline
 from adapter.demo import hospital
@@ -30,6 +31,7 @@ from adapter.pipeline import Workspace
 AS_OF = date(2019, 6, 3)
 KEY = b"a key for tests only, 32 bytes .."
 CANARY = "CANARY-EXPORT"
+SCHEMA = Path(__file__).resolve().parents[3] / "shared/data/cdisc/schemas/define/2.1/define2-1-0.xsd"
 PSEUDONYMS = Pseudonymiser("NCT03864250", "SITE01", KEY)
 DATES = st.dates(date(1950, 1, 2), date(2049, 12, 30))
 SHIFTS = st.integers(-LARGEST_SHIFT, LARGEST_SHIFT)
@@ -291,6 +293,25 @@ def test_the_manifest_tells_the_profile_and_never_a_shift(line: Line) -> None:
         assert "seasons" in manifest["pseudonymisation"]["note"]
         sponsor = json.loads((line.workspace.exports("sponsor", standard) / "manifest.json").read_text())
         assert sponsor["pseudonymisation"]["profile"] == "sponsor"
+
+
+def test_define_xml_of_the_analysis_names_every_variable_and_its_method(line: Line) -> None:
+    root = etree.parse(str(line.workspace.exports("sponsor", "adam") / "define.xml")).getroot()
+    space = {"odm": "http://www.cdisc.org/ns/odm/v1.3"}
+    groups = {one.get("Name"): one for one in root.iterfind(".//odm:ItemGroupDef", space)}
+    assert set(groups) == {"ADSL", "ADLB", "ADRS", "ADTTE"}
+    assert {one.get("Purpose") for one in groups.values()} == {"Analysis"}
+    methods = {one.get("OID"): "".join(one.itertext()) for one in root.iterfind(".//odm:MethodDef", space)}
+    change = next(
+        one
+        for one in groups["ADLB"].iterfind("odm:ItemRef", space)
+        if one.get("ItemOID").endswith("ADLB.PCHG")
+    )
+    assert "100 * (AVAL - BASE) / BASE" in methods[change.get("MethodOID")]
+    if not SCHEMA.exists():
+        pytest.skip("the XSD of Define-XML 2.1 is not on this machine")
+    schema = etree.XMLSchema(etree.parse(str(SCHEMA)))
+    assert schema.validate(root), schema.error_log
 
 
 def test_research_numbers_do_not_enter_the_enrolment_log(line: Line) -> None:
