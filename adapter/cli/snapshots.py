@@ -51,7 +51,7 @@ def snapshots(
         return
     table = Table(box=None, pad_edge=False)
     for title in ("id", "time", "datasets", "rows", "protocol"):
-        table.add_column(title)
+        table.add_column(title, no_wrap=title == "id", min_width=21 if title == "id" else None)
     for one in found:
         rows = sum(one.rows.values())
         table.add_row(one.id, one.time, str(len(one.rows)), str(rows), one.versions.get("protocol", ""))

@@ -102,7 +102,7 @@ def traces_of(
     for fact in every:
         if fact.subject in subjects:
             known.setdefault((fact.source.reference, fact.source.path), []).append(fact)
-    found = {_trace(one, _fact(known, one), pseudonyms) for one in origins}
+    found = {_trace(one, one.fact or _fact(known, one), pseudonyms) for one in origins}
     for subject in facts.subjects:
         if subject.id not in subjects:
             continue

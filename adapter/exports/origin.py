@@ -12,13 +12,17 @@ from adapter.model.facts import Event, Finding, Intervention, Source
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Row ``number`` (--SEQ) of ``usubjid`` in ``dataset`` says what ``source`` said about ``concept``."""
+    """Row ``number`` (--SEQ) of ``usubjid`` in ``dataset`` says what ``source`` said about ``concept``.
+
+    ``fact`` is the very fact if the row was made from one: a resource may give several of one concept.
+    """
 
     dataset: str
     usubjid: str
     number: int
     concept: str
     source: Source
+    fact: Finding | Event | Intervention | None = None
 
 
 def origins_of(dataset: str, records: Iterable[Record]) -> Iterator[Origin]:
@@ -29,7 +33,7 @@ def origins_of(dataset: str, records: Iterable[Record]) -> Iterator[Origin]:
             continue
         fact = record.fact
         if isinstance(fact, Finding | Event | Intervention):
-            yield Origin(dataset, record.person.usubjid, number, fact.concept, fact.source)
+            yield Origin(dataset, record.person.usubjid, number, fact.concept, fact.source, fact)
         elif isinstance(fact, Disposition | VisitResponse):
             for one in fact.sources:
                 yield Origin(dataset, record.person.usubjid, number, "", one)

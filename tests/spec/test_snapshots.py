@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from datetime import UTC, date, datetime
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -171,6 +172,28 @@ def test_every_numbered_row_of_a_finding_has_a_source(made: Made) -> None:
     for name in ("LB", "VS", "IS", "PC", "EX", "CM", "MH"):
         rows = read_dataset_json(made.first.folder / f"dataset-json/{name.lower()}.json").records()
         assert {(name, row["USUBJID"], row[f"{name}SEQ"]) for row in rows} <= traced, name
+
+
+def test_two_values_computed_from_one_reading_keep_their_own_way(made: Made) -> None:
+    """CKD-EPI 2009 and 2021 come from the same creatinine; each row shows the value of its own equation."""
+    traces = {
+        (one.usubjid, one.number): one
+        for one in read_traces(made.workspace.lineage_of(made.first.id))
+        if (one.dataset, one.concept) == ("LB", "egfr")
+    }
+    rows = read_dataset_json(made.first.folder / "dataset-json/lb.json").records()
+    equations = {
+        "CKD-EPI 2009": "CKD-EPI CREATININE FORMULA",
+        "CKD-EPI 2021": "CKD-EPI CREATININE 2021 FORMULA",
+    }
+    seen = set()
+    for row in rows:
+        trace = traces.get((str(row["USUBJID"]), int(str(row["LBSEQ"]))))
+        if trace and trace.method in equations and row["LBDRVFL"] == "Y":
+            assert row["LBANMETH"] == equations[trace.method]
+            assert abs(Fraction(trace.value.strip("~")) - Fraction(str(row["LBSTRESN"]))) <= Fraction(1, 200)
+            seen.add(trace.method)
+    assert seen == set(equations)
 
 
 def test_outside_there_are_keyed_names_only(made: Made) -> None:
