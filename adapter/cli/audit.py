@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from adapter.cli.terminal import Terminal
 from adapter.errors import ConfigError
 from adapter.model import wire
 from adapter.store import audit
@@ -50,7 +51,7 @@ def verify(
     if as_json:
         print(wire.encode(verdict).decode())  # noqa: T201
     else:
-        _tell(Console(), verdict, checkpoints.path)
+        _tell(Terminal(), verdict, checkpoints.path)
     raise typer.Exit(0 if verdict.sound else 1)
 
 
@@ -82,7 +83,7 @@ def show(
     finally:
         engine.dispose()
     if not as_json:
-        Console().print(table)
+        Terminal().print(table)
 
 
 def _existing(workspace: Workspace) -> Path | str:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from adapter.cli.terminal import Terminal
 from adapter.doctor import Examination, examine
 from adapter.model import wire
 from adapter.trial import Workspace, open_trial
@@ -43,7 +44,7 @@ def doctor(
     if as_json:
         print(wire.encode(found).decode())  # noqa: T201
     else:
-        show(Console(), found)
+        show(Terminal(), found)
     raise typer.Exit(0 if found.sound else 1)
 
 

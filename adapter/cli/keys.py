@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from adapter.cli.terminal import Terminal
 from adapter.errors import ConfigError
 from adapter.source.auth import keys
 from adapter.source.auth.keys import PRIVATE, PUBLIC, Algorithm
@@ -44,7 +44,7 @@ def new(
         told = {"kid": made.kid, "private": str(out / PRIVATE), "public": str(out / PUBLIC)}
         print(json.dumps(told))  # noqa: T201
         return
-    console = Console()
+    console = Terminal()
     console.print(f"key {made.kid} ({made.algorithm})")
     console.print(f"private, never leaves this machine: {out / PRIVATE}", soft_wrap=True)
     console.print(f"public, for the hospital to register: {out / PUBLIC}", soft_wrap=True)
@@ -59,7 +59,7 @@ def listed(out: _OutOption, as_json: _JsonOption = False) -> None:
         print(json.dumps(keys.public_set(found), indent=2))  # noqa: T201
         return
     for key in found:
-        Console().print(f"{key.kid} {key.algorithm}", soft_wrap=True)
+        Terminal().print(f"{key.kid} {key.algorithm}", soft_wrap=True)
 
 
 @app.command()
@@ -78,6 +78,6 @@ def retire(
 ) -> None:
     """Take an old key out of both files, once the hospital knows the new one. The last key is never taken."""
     left = keys.retire_key(out, kid)
-    Console().print(
+    Terminal().print(
         f"left: {', '.join(key.kid for key in left)}; register the new {out / PUBLIC}", soft_wrap=True
     )

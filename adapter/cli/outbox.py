@@ -11,10 +11,10 @@ from typing import Annotated
 import httpx
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Engine
 
+from adapter.cli.terminal import Terminal
 from adapter.errors import ConfigError
 from adapter.model import wire
 from adapter.store import audit
@@ -59,7 +59,7 @@ def listed(
     for row in rows:
         said = (row.state, row.subject, row.purpose, row.verdict, row.proposed, row.rung, row.reason)
         table.add_row(str(row.number), *said)
-    Console().print(table if rows else "the outbox is empty")
+    Terminal().print(table if rows else "the outbox is empty")
 
 
 @app.command()
@@ -119,7 +119,7 @@ def _decide(verdict: Leave, numbers: list[int], every: bool, reason: str, by: st
         outbox = Outbox(engine)
         chosen: list[int] = numbers or [row.number for row in outbox.rows(("planned",))]
         done: list[OutboxRow] = [outbox.decide(one, verdict, who, reason.strip(), now) for one in chosen]
-    Console().print(f"{len(done)} {verdict} by {who}", highlight=False)
+    Terminal().print(f"{len(done)} {verdict} by {who}", highlight=False)
 
 
 @contextmanager

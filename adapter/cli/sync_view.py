@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
 
 from adapter import certificate, fetching, pipeline
 from adapter.cli import fetch_view, trail
+from adapter.cli.terminal import Terminal
 from adapter.model import wire
 from adapter.pipeline import Workspace
 from adapter.source.landing import open_landing
 
-console = Console()
-progress = Console(stderr=True)
+console = Terminal()
+progress = Terminal(stderr=True)
 
 _WORKSPACE = typer.Option("--workspace", "-w", help="Folder for landed data and results.")
 _PROTOCOL = typer.Option("--protocol", "-p", help="Protocol folder; NCT03864250 unless given.")

@@ -1,7 +1,8 @@
-"""Which rungs a server has, from what vendors' CapabilityStatements say of writing (captured 2026).
+"""Which rungs a server has, from what CapabilityStatements say of writing.
 
-Only the lines about the types we would write are kept of each: Epic's and Oracle Health's public R4
-endpoints, HAPI's and our own as they answer here.
+The statements of Epic, Oracle Health and HAPI are subsets written here from the vendors' published
+documentation, with only the lines about the types we would write; nobody captured them. Our own is the one
+our endpoint gives.
 """
 
 from __future__ import annotations
