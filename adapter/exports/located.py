@@ -10,7 +10,7 @@ import msgspec
 import yaml
 
 from adapter.errors import MappingError
-from adapter.model.yaml_nodes import foreign
+from adapter.model.yaml_nodes import compose, foreign
 
 _STEP = re.compile(r"\.(?P<name>[^.\[\]]+)|\[(?P<index>\d+)\]|\[\.\.\.\]")
 
@@ -49,7 +49,7 @@ class Located(msgspec.Struct, frozen=True):
 def read_located(path: Path) -> Located:
     """Read one YAML file; raises :class:`MappingError` when it is missing, malformed or repeats a key."""
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        node = compose(path.read_text(encoding="utf-8"))
     except OSError as fault:
         raise MappingError(f"cannot be read ({fault.strerror})", where=str(path)) from fault
     except yaml.MarkedYAMLError as fault:

@@ -18,6 +18,32 @@ _PLAIN = frozenset(
 )
 
 
+DEEPEST = 100
+_OPENS = (yaml.MappingStartEvent, yaml.SequenceStartEvent)
+_CLOSES = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
+
+
+def compose(text: str) -> yaml.Node | None:
+    """The one document of a text as nodes; raises ``yaml.MarkedYAMLError``, also for one nested so deep that
+    whoever walks it would run out of stack."""
+    check_depth(text)
+    node: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+    return node
+
+
+def check_depth(text: str) -> None:
+    """Raise ``yaml.MarkedYAMLError`` at the first place nested more than :data:`DEEPEST` deep."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, _OPENS) - isinstance(event, _CLOSES)
+        if depth > DEEPEST:
+            problem = f"it is nested more than {DEEPEST} deep"
+            mark = event.start_mark
+            raise yaml.MarkedYAMLError(
+                problem=problem, problem_mark=mark if isinstance(mark, yaml.Mark) else None
+            )
+
+
 class Foreign(NamedTuple):
     """The first thing that does not belong: its line (from 1), what it is and what to do."""
 

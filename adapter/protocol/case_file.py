@@ -23,7 +23,7 @@ from adapter.model.coverage import Coverage
 from adapter.model.dates import add_days
 from adapter.model.monitoring import DueStatus, Response
 from adapter.model.resource import RawResource
-from adapter.model.yaml_nodes import foreign
+from adapter.model.yaml_nodes import check_depth, foreign
 from adapter.protocol.case_records import RECORD_KINDS, attestation, build_record, enrolment, patient
 
 Tree = dict[str, Any]
@@ -97,6 +97,7 @@ _TextLoader.add_constructor("tag:yaml.org,2002:map", _mapping)
 
 
 def _constructed(text: str, path: Path) -> Any:
+    check_depth(text)
     loader = _TextLoader(text)
     loader.name = str(path)
     try:

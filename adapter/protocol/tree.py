@@ -15,7 +15,7 @@ from typing import TypeVar
 import yaml
 
 from adapter.errors import ProtocolError
-from adapter.model.yaml_nodes import foreign
+from adapter.model.yaml_nodes import compose, foreign
 
 Word = TypeVar("Word", bound=str)
 
@@ -154,7 +154,7 @@ def read_tree(path: Path) -> Tree:
                     where=place,
                     fix="name the part under windows: or readings:",
                 )
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = compose(text)
     except OSError as fault:
         raise ProtocolError(f"cannot be read: {fault.strerror}", where=path.name) from fault
     except (yaml.YAMLError, UnicodeDecodeError) as fault:

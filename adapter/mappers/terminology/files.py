@@ -18,7 +18,7 @@ from typing import NamedTuple, NoReturn
 import yaml
 
 from adapter.errors import MappingError
-from adapter.model.yaml_nodes import foreign
+from adapter.model.yaml_nodes import compose, foreign
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _RATIO = re.compile(r"(-?\d+)/(\d+)")
@@ -143,7 +143,7 @@ def read_yaml(path: Path, root: Path) -> YamlFile:
     """Read YAML without running anything: every scalar stays text, so 0.02 never becomes a float."""
     name = path.relative_to(root.parent).as_posix()
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        node = compose(path.read_text(encoding="utf-8"))
     except FileNotFoundError as problem:
         raise MappingError("the file is missing", where=name, fix="restore it") from problem
     except yaml.MarkedYAMLError as problem:
