@@ -210,7 +210,7 @@ def write_back(said: Json, site: Site, source: TokenSource | None) -> list[Findi
         fix = "the CTMS file it is; or ask for create on one of these types"
         return [Finding("write-back", "warn", f"no rung on the server; left: {some(list(names))}", fix)]
     found = [Finding("write-back", "ok", f"rungs, best first: {some(list(names), 9)} ({ways[0].why})")]
-    offered = [way.rung for way in rungs.choose(can, own=True)]
+    offered: list[str] = [way.rung for way in rungs.choose(can, own=True)]
     if unseen := [name for name in names if name not in offered]:
         told = f"named by the site, not offered by /metadata: {some(list(unseen))}"
         fix = f"unless it was seen to work, take it out of rungs in site.toml; offered: {some(offered, 9)}"
