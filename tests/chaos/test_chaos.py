@@ -11,7 +11,7 @@ from tests.chaos.run import run_all
 from tests.chaos.schedule import schedule
 
 # 500 schedules. Medplum is the quickest of the three and takes the first rung; sekmet-fhir the lower ones.
-SHARES = {"medplum": range(1, 421), "sekmet": range(421, 481), "hapi": range(481, 501)}
+SHARES = {"medplum": range(1, 431), "sekmet": range(431, 491), "hapi": range(491, 501)}
 
 
 @pytest.mark.parametrize("name", SHARES)
