@@ -309,7 +309,11 @@ FAULTS: list[tuple[str, str, dict[str, Cell], Callable[[dict[str, Cell]], bool]]
 ]
 
 
-@pytest.mark.parametrize(("rule", "name", "values", "where"), FAULTS, ids=lambda one: str(one)[:40])
+@pytest.mark.parametrize(
+    ("rule", "name", "values", "where"),
+    FAULTS,
+    ids=[f"{rule} {name} {values}" for rule, name, values, _ in FAULTS],
+)
 def test_a_seeded_fault_is_caught_by_its_rule(
     made: Made, rule: str, name: str, values: dict[str, Cell], where: Callable[[dict[str, Cell]], bool]
 ) -> None:
