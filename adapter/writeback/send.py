@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 from sqlalchemy import Engine
 
-from adapter.errors import SourceRefused, SourceUntrustworthy, WriteRefused
+from adapter.errors import SourceRefused, WriteRefused
 from adapter.model.decision import Decision
 from adapter.model.monitoring import Monitoring
 from adapter.store.database import open_database
@@ -123,8 +123,9 @@ async def write_flags(
 
 
 async def ways_of(server: Server, ladder: Ladder) -> tuple[Way, ...]:
-    """The ways a site has, best first. Raises :class:`SourceUnavailable` if the server cannot be asked now;
-    one that tells nothing of itself offers nothing."""
+    """The ways a site has, best first. Raises :class:`SourceUnavailable` if the server cannot be asked now,
+    :class:`SourceUntrustworthy` if something else answers for it (a login page): that must not send anybody
+    down the ladder. One that refuses to tell of itself offers nothing."""
     if ladder.rungs is None:
         return (FIRST,)
     check_names(ladder.rungs)
@@ -132,7 +133,7 @@ async def ways_of(server: Server, ladder: Ladder) -> tuple[Way, ...]:
         return _at_hand(choose(Capabilities(), ladder.rungs, own=ladder.own is not None), ladder)
     try:
         capabilities = capabilities_of(await server.metadata())
-    except (SourceRefused, SourceUntrustworthy):
+    except SourceRefused:
         capabilities = Capabilities()
     ways = choose(capabilities, ladder.rungs, own=ladder.own is not None and "own" in ladder.rungs)
     return _at_hand(ways, ladder)

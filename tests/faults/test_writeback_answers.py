@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
 
 from adapter.errors import SourceUnavailable, SourceUntrustworthy
+from adapter.writeback.send import Ladder, ways_of
 from adapter.writeback.server import Patience, Server
 
 BASE = "https://hospital.example/fhir"
@@ -73,3 +75,16 @@ async def test_200_alone_does_not_say_that_it_was_written(body: bytes) -> None:
             await one.put(SUBJECT, "1")
     async with server(httpx.Response(200, content=body, headers={"ETag": 'W/"2"'})) as one:
         assert (await one.put(SUBJECT, "1")).version == "2"
+
+
+@pytest.mark.parametrize("body", [b"<html>Please sign in</html>", b'{"resourceType":"Patient"}'])
+async def test_a_page_in_place_of_metadata_sends_nobody_down_the_ladder(body: bytes, tmp_path: Path) -> None:
+    async with server(httpx.Response(200, content=body)) as one:
+        with pytest.raises(SourceUntrustworthy):
+            await ways_of(one, Ladder((), folder=tmp_path))
+
+
+async def test_a_server_that_tells_nothing_of_itself_leaves_the_file(tmp_path: Path) -> None:
+    async with server(httpx.Response(403)) as one:
+        (way,) = await ways_of(one, Ladder((), folder=tmp_path))
+    assert way.rung == "file"
