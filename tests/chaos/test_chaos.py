@@ -10,8 +10,8 @@ import pytest
 from tests.chaos.run import run_all
 from tests.chaos.schedule import schedule
 
-# Medplum takes the first rung, sekmet-fhir the lower ones. Medplum's memory slows down with what it has to keep:
-# 430 schedules on one did not end within 12 minutes on two cores, so the 500 are `make chaos`.
+# Medplum takes the first rung, sekmet-fhir the lower ones. Medplum's memory slows down with what it has to
+# keep: 430 schedules on one did not end within 12 minutes on two cores, so the 500 are `make chaos`.
 SHARES = {"medplum": range(1, 51), "sekmet": range(431, 461), "hapi": range(491, 496)}
 
 
