@@ -336,8 +336,7 @@ def export(
         )
     trail.exporting(Workspace(workspace), trial, datetime.now(UTC))
     done = pipeline.export(trial, Workspace(workspace), key=key, profile=profile)
-    trail.exported(Workspace(workspace), trial, done.sdtm, datetime.now(UTC))
-    trail.exported(Workspace(workspace), trial, done.adam, datetime.now(UTC))
+    trail.exported(Workspace(workspace), trial, done, datetime.now(UTC))
     if as_json:
         print(wire.encode(done.sdtm.rows | done.adam.rows).decode())  # noqa: T201
         return

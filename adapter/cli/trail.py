@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from datetime import datetime
 
-from adapter.exports.package import ExportReport
 from adapter.monitoring import MonitoringReport
-from adapter.pipeline import Screening, Trial, Workspace
+from adapter.pipeline import Exported, Screening, Trial, Workspace
 from adapter.source.landing import Landing
 from adapter.trial import landing_sha256, note
 
@@ -48,14 +47,9 @@ def exporting(workspace: Workspace, trial: Trial, now: datetime) -> None:
     note(workspace, "export", now, (trial.protocol.id,), phase="begun")
 
 
-def exported(workspace: Workspace, trial: Trial, report: ExportReport, now: datetime) -> None:
-    note(
-        workspace,
-        "export",
-        now,
-        (trial.protocol.id,),
-        phase="done",
-        manifest_sha256=report.manifest_sha256,
-        rows=report.rows,
-        subjects=len(report.subjects),
-    )
+def exported(workspace: Workspace, trial: Trial, done: Exported, now: datetime) -> None:
+    packages = {
+        name: {"manifest_sha256": one.manifest_sha256, "rows": one.rows, "subjects": len(one.subjects)}
+        for name, one in (("sdtm", done.sdtm), ("adam", done.adam))
+    }
+    note(workspace, "export", now, (trial.protocol.id,), phase="done", packages=packages)

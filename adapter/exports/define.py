@@ -19,6 +19,7 @@ from adapter import __version__
 from adapter.exports.described import Described, Item, Standard
 from adapter.exports.exact import exact_text
 from adapter.exports.methods import Method
+from adapter.exports.own_xml import transformed
 from adapter.exports.used_terms import UsedList, UsedLists, column_text, used_lists
 from adapter.exports.value_level import Shape, ValueLevel, shape_of, value_levels
 
@@ -90,8 +91,7 @@ def stylesheet() -> bytes:
 
 def define_html(define: bytes) -> bytes:
     """The page that the stylesheet makes of a Define-XML file: browsers no longer style local files."""
-    transform = etree.XSLT(etree.fromstring(stylesheet()))
-    return bytes(transform(etree.fromstring(define)))
+    return transformed(stylesheet(), define, "define.xml")
 
 
 def _bytes(root: Any) -> bytes:

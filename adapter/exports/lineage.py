@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
-from lxml import etree
 
 from adapter.errors import NotFound
 from adapter.exports.dataset import Dataset
 from adapter.exports.dataset_json import read_dataset_json
 from adapter.exports.exact import exact_text
 from adapter.exports.origin import Origin
+from adapter.exports.own_xml import read_xml
 from adapter.exports.pseudonym import Pseudonymiser
 from adapter.model import wire
 from adapter.model.facts import Coding, Event, Facts, Finding, Intervention, Source
@@ -182,7 +182,7 @@ def _row(rows: Dataset, usubjid: str, number: int) -> dict[str, str]:
 
 def _made(define: Path, dataset: str, variable: str) -> tuple[str, str]:
     """Origin and method, or comment, of a variable as the snapshot's own Define-XML tells them."""
-    root = etree.parse(define).getroot()
+    root = read_xml(define.read_bytes(), define.name)
     oid = f"{dataset}.{variable}"
 
     def text(path: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import hashlib
 import json
 import logging
 import re
@@ -175,8 +176,12 @@ def test_every_step_is_on_record(run: Run) -> None:
     assert actions[:4] == ["fetch", "screen", "screen", "monitor"]
     assert actions[-4:] == ["export"] * 4
     assert "write" in actions[4:-4]
-    phases = [json.loads(row["detail"])["phase"] for row in rows if row["action"] == "export"]
-    assert phases == ["begun", "done", "begun", "done"]
+    exports = [json.loads(row["detail"]) for row in rows if row["action"] == "export"]
+    assert [one["phase"] for one in exports] == ["begun", "done", "begun", "done"]
+    for package in ("sdtm", "adam"):
+        manifest = run.workspace.exports("sponsor", package) / "manifest.json"
+        digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
+        assert exports[-1]["packages"][package]["manifest_sha256"] == digest
     assert "CANARY" not in done
     assert ran(["audit", "verify", "-w", str(run.workspace.root)])
 
