@@ -32,34 +32,27 @@ class Screened:
     purpose: Purpose = "screening"
 
     def __init__(self, decisions: Iterable[Decision], study: StudyReference, now: datetime) -> None:
+        self.study = study
         self._chosen = tuple(decisions)
-        self._study = study
         self._now = now
-
-    @property
-    def study(self) -> StudyReference:
-        return self._study
-
-    @property
-    def subjects(self) -> frozenset[str]:
-        return frozenset(one.subject for one in self._chosen)
+        self.subjects = frozenset(one.subject for one in self._chosen)
 
     async def state(
         self, server: Server, only: Collection[str], memory: Memory, aliases: Mapping[str, str]
     ) -> CurrentState:
-        return await read_current(server, self._study, only, memory, aliases)
+        return await read_current(server, self.study, only, memory, aliases)
 
     def plan(self, state: CurrentState, memory: Memory, only: Collection[str]) -> tuple[Plan, str]:
         some = [one for one in self._chosen if one.subject in only]
-        plan = plan_writeback(some, state, memory, self._study, self._now)
-        return plan, state.study or self._study.own_reference
+        plan = plan_writeback(some, state, memory, self.study, self._now)
+        return plan, state.study or self.study.own_reference
 
     def told(self, state: NoteState, only: Collection[str]) -> list[Told]:
         some = [one for one in self._chosen if one.subject in only]
         times = Counter(one.subject for one in some)
         found: dict[str, Told] = {}
         for one in some:
-            note = screening_note(one, self._study.title, _moved(state, one.subject))
+            note = screening_note(one, self.study.title, _moved(state, one.subject))
             refused = "SEVERAL_DECISIONS" if times[one.subject] > 1 else refusal(one)
             found[one.subject] = Told(note, one.overall is not Overall.INELIGIBLE, refused)
         return list(found.values())
@@ -79,24 +72,17 @@ class Followed:
         study: StudyReference,
         now: datetime,
     ) -> None:
+        self.study = study
         self._rows = tuple(rows)
         self._lines = lines
         self._recorded = recorded
-        self._study = study
         self._now = now
-
-    @property
-    def study(self) -> StudyReference:
-        return self._study
-
-    @property
-    def subjects(self) -> frozenset[str]:
-        return frozenset(row.subject for row in self._rows)
+        self.subjects = frozenset(row.subject for row in self._rows)
 
     async def state(
         self, server: Server, only: Collection[str], memory: Memory, aliases: Mapping[str, str]
     ) -> CurrentState:
-        return await read_monitoring_state(server, self._study, only, memory, aliases)
+        return await read_monitoring_state(server, self.study, only, memory, aliases)
 
     def plan(self, state: CurrentState, memory: Memory, only: Collection[str]) -> tuple[Plan, str]:
         some = [row for row in self._rows if row.subject in only]

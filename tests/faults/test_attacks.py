@@ -108,7 +108,8 @@ def test_a_stylesheet_reads_no_file(tmp_path: Path) -> None:
     secret.write_text("<a>CANARY</a>")
     sheet = (
         '<xsl:stylesheet version="1.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform">'
-        f"<xsl:template match='/'><b><xsl:value-of select=\"document('{secret.as_uri()}')\"/></b></xsl:template></xsl:stylesheet>"
+        f"<xsl:template match='/'><b><xsl:value-of select=\"document('{secret.as_uri()}')\"/></b>"
+        "</xsl:template></xsl:stylesheet>"
     )
     with pytest.raises(ExportError):
         transformed(sheet.encode(), b"<ODM/>", "define.xml")

@@ -94,17 +94,16 @@ def test_the_database_itself_refuses(database: Engine, statement: str) -> None:
     assert rows(database) == before
 
 
-@pytest.mark.parametrize(
-    ("kind", "statement"),
-    [
-        ("sqlite", "INSERT OR REPLACE INTO audit SELECT 2, at, 'nobody', action, what, detail, previous, hash"
-         " FROM audit WHERE number = 2"),
-        ("postgresql", "TRUNCATE audit"),
-    ],
-)  # fmt: skip
-def test_the_ways_round_a_delete_are_closed(database: Engine, kind: str, statement: str) -> None:
-    if database.dialect.name != kind:
-        pytest.skip(f"a way of {kind} only")
+# TRUNCATE fires no row trigger in PostgreSQL, and REPLACE deletes without one in SQLite: each needs its own guard
+ROUND_A_DELETE = {
+    "sqlite": "INSERT OR REPLACE INTO audit SELECT 2, at, 'nobody', action, what, detail, previous, hash"
+    " FROM audit WHERE number = 2",
+    "postgresql": "TRUNCATE audit",
+}
+
+
+def test_the_way_round_a_delete_is_closed(database: Engine) -> None:
+    statement = ROUND_A_DELETE[database.dialect.name]
     before = fill(database)
     with pytest.raises(DBAPIError, match="only ever added"), database.begin() as connection:
         connection.execute(text(statement))
