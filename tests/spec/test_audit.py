@@ -94,7 +94,7 @@ def test_the_database_itself_refuses(database: Engine, statement: str) -> None:
     assert rows(database) == before
 
 
-# TRUNCATE fires no row trigger in PostgreSQL, and REPLACE deletes without one in SQLite: each needs its own guard
+# TRUNCATE fires no row trigger in PostgreSQL, REPLACE deletes without one in SQLite
 ROUND_A_DELETE = {
     "sqlite": "INSERT OR REPLACE INTO audit SELECT 2, at, 'nobody', action, what, detail, previous, hash"
     " FROM audit WHERE number = 2",
