@@ -81,11 +81,11 @@ def run(console: Console, progress: Console, folder: Path, base_url: str) -> Non
 
 def _write(trial: pipeline.Trial, workspace: Workspace, base_url: str) -> WriteReport:
     """To the server named, or in this process to the endpoint that ``adapter serve`` shows later."""
-    from adapter.web.app import create_app
+    from adapter.web.app import own_endpoint
 
     now = datetime.now(UTC)
     with open_store(workspace, now) as database:
-        transport = None if base_url else httpx.ASGITransport(create_app(database))
+        transport = None if base_url else httpx.ASGITransport(own_endpoint(database))
         report = asyncio.run(
             monitoring.write_back(trial, workspace, base_url or _EMBEDDED, now=now, transport=transport)
         )

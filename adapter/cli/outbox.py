@@ -104,9 +104,9 @@ def own_endpoint(trial: Trial, workspace: Workspace) -> httpx.AsyncBaseTransport
     """The way into our own FHIR endpoint, where the site names that rung."""
     if "own" not in trial.site.rungs:
         return None
-    from adapter.web.app import create_app
+    from adapter.web.app import own_endpoint as endpoint
 
-    return httpx.ASGITransport(create_app(open_database(workspace.database)))
+    return httpx.ASGITransport(endpoint(open_database(workspace.database)))
 
 
 def _decide(verdict: Leave, numbers: list[int], every: bool, reason: str, by: str, workspace: Path) -> None:

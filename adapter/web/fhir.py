@@ -1,8 +1,7 @@
 """A small FHIR R4 endpoint: where trial resources live when the hospital's own server takes none.
 
 It speaks for seven types: read, version read, search by a few parameters, update with a client-assigned id
-(If-Match, If-None-Match), create, and transactions that happen as a whole or not at all. There is no access
-control yet, so it is bound to loopback (see :mod:`adapter.web.app`).
+(If-Match, If-None-Match), create, and transactions that happen as a whole or not at all.
 """
 
 from __future__ import annotations
@@ -11,15 +10,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from adapter.store.resources import ResourceStore
+from adapter.web.access import allowed, open_to_all
 from adapter.web.interactions import Clock, Endpoint, Refused, capability_statement
 from adapter.writeback.resources import Json, decode, encode
 
 FHIR_JSON = "application/fhir+json"
 MAX_BYTES = 20_000_000
+_READ = [Depends(allowed("read-fhir"))]
+_WRITE = [Depends(allowed("write-fhir"))]
+_ANYONE = [Depends(open_to_all("a server's CapabilityStatement is public, FHIR R4 http.html#capabilities"))]
 
 
 def router(store: ResourceStore, clock: Clock = lambda: datetime.now(UTC)) -> APIRouter:
@@ -27,35 +30,35 @@ def router(store: ResourceStore, clock: Clock = lambda: datetime.now(UTC)) -> AP
     endpoint = Endpoint(store, clock)
     routes = APIRouter(prefix="/fhir")
 
-    @routes.get("/metadata")
+    @routes.get("/metadata", dependencies=_ANYONE)
     def metadata() -> Response:
         return _answer(capability_statement(clock()))
 
-    @routes.post("")
-    @routes.post("/")
+    @routes.post("", dependencies=_WRITE)
+    @routes.post("/", dependencies=_WRITE)
     async def transact(request: Request) -> Response:
         body = await _body(request)
         return _answer(await run_in_threadpool(endpoint.transact, body))
 
-    @routes.get("/{kind}")
+    @routes.get("/{kind}", dependencies=_READ)
     def search(kind: str, request: Request) -> Response:
         found = endpoint.search(kind, request.query_params.multi_items())
         return _answer(_searchset(request, kind, found))
 
-    @routes.post("/{kind}")
+    @routes.post("/{kind}", dependencies=_WRITE)
     async def create(kind: str, request: Request) -> Response:
         body = await _body(request)
         return _answer(await run_in_threadpool(endpoint.create, kind, body), 201)
 
-    @routes.get("/{kind}/{key}")
+    @routes.get("/{kind}/{key}", dependencies=_READ)
     def read(kind: str, key: str) -> Response:
         return _answer(endpoint.read(kind, key))
 
-    @routes.get("/{kind}/{key}/_history/{version}")
+    @routes.get("/{kind}/{key}/_history/{version}", dependencies=_READ)
     def vread(kind: str, key: str, version: str) -> Response:
         return _answer(endpoint.read(kind, key, version))
 
-    @routes.put("/{kind}/{key}")
+    @routes.put("/{kind}/{key}", dependencies=_WRITE)
     async def update(kind: str, key: str, request: Request) -> Response:
         body = await _body(request)
         guards = request.headers.get("if-match", ""), request.headers.get("if-none-match", "")

@@ -179,7 +179,7 @@ def capability_statement(now: datetime) -> Json:
         "date": now.date().isoformat(),
         "kind": "instance",
         "software": {"name": "trial-fhir-adapter", "version": __version__},
-        "implementation": {"description": "Trial resources of the adapter; loopback only, no access control"},
+        "implementation": {"description": "Trial resources of the adapter"},
         "fhirVersion": "4.0.1",
         "format": ["json"],
         "rest": [{"mode": "server", "resource": resources, "interaction": [{"code": "transaction"}]}],

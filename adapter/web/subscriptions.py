@@ -11,13 +11,14 @@ import hmac
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from adapter.config import Channel
 from adapter.errors import SourceUntrustworthy, StoreUnavailable
 from adapter.source.notifications import is_signed, read_notification, read_path
 from adapter.store.inbox import Inbox
+from adapter.web.access import open_to_all
 from adapter.web.interactions import Clock, Refused
 
 MAX_BYTES = 20_000_000
@@ -34,7 +35,8 @@ def router(
     ``base_url`` is the hospital's FHIR base: only references there are its own.
     """
     secrets = {name: channel.secrets(name) for name, channel in channels.items()}
-    routes = APIRouter(prefix="/subscriptions")
+    proven = Depends(open_to_all("the channel's own secret proves the sender"))
+    routes = APIRouter(prefix="/subscriptions", dependencies=[proven])
 
     @routes.post("/{channel}")
     async def message(channel: str, request: Request) -> Response:

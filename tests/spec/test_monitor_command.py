@@ -18,7 +18,7 @@ from adapter.cli.app import app
 from adapter.demo import hospital
 from adapter.errors import ConfigError
 from adapter.pipeline import Trial, Workspace
-from adapter.web.app import create_app
+from adapter.web.app import own_endpoint
 from adapter.writeback.send import WriteReport
 
 AS_OF = date(2019, 6, 3)
@@ -98,7 +98,7 @@ def test_write_back_flags_and_moves_nobody_on_the_study(
 ) -> None:
     trial, workspace, truths = followed
     enrolled = {truth["patient"] for truth in truths}
-    transport = httpx.ASGITransport(create_app(tmp_path / "fhir.sqlite"))
+    transport = httpx.ASGITransport(own_endpoint(tmp_path / "fhir.sqlite"))
 
     def write() -> WriteReport:
         return asyncio.run(

@@ -27,7 +27,7 @@ from adapter import monitoring, pipeline
 from adapter.cli.app import app
 from adapter.demo.hospital import PLANTED, generate
 from adapter.pipeline import Workspace
-from adapter.web.app import create_app
+from adapter.web.app import own_endpoint
 
 CANARY = b"CANARY"
 KINDS = (
@@ -55,7 +55,7 @@ class Overheard(httpx.AsyncBaseTransport):
 
     def __init__(self, database: Path) -> None:
         self.requests: list[str] = []
-        self._server = httpx.ASGITransport(create_app(database))
+        self._server = httpx.ASGITransport(own_endpoint(database))
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(f"{request.method} {request.url}")

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from adapter.errors import ConfigError
 from adapter.store.database import only_writer, open_database
-from adapter.web.app import create_app, serve
+from adapter.web.app import own_endpoint, serve
 from adapter.writeback.send import write_back
 from tests.writeback_cases import LATER, NOW, STUDY, decision
 
@@ -24,7 +24,7 @@ PATIENT = {"reference": "Patient/p1"}
 @pytest.fixture
 async def fhir(database: Engine) -> AsyncIterator[httpx.AsyncClient]:
     """On SQLite and on PostgreSQL."""
-    app = create_app(database, lambda: CLOCK)
+    app = own_endpoint(database, lambda: CLOCK)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://127.0.0.1/fhir/"
     ) as client:
@@ -216,7 +216,7 @@ async def test_a_person_may_answer_the_questionnaire_here(fhir: httpx.AsyncClien
 
 async def test_the_write_back_speaks_to_it_without_a_socket(database: Engine) -> None:
     """Ledger and endpoint in one database, as in a workspace."""
-    app = create_app(database, lambda: CLOCK)
+    app = own_endpoint(database, lambda: CLOCK)
     verdicts = [decision("eligible", f"p{n}") for n in range(45)] + [decision("ineligible", "q")]
 
     async def write(now: datetime, *decisions: Any) -> Any:
@@ -238,7 +238,7 @@ async def test_the_write_back_speaks_to_it_without_a_socket(database: Engine) ->
 
 async def test_a_database_held_by_another_is_a_503_and_nothing_is_stored(where: Path | str) -> None:
     holder, engine = open_database(where), open_database(where, busy_seconds=0.2)
-    transport = httpx.ASGITransport(create_app(engine, lambda: CLOCK))
+    transport = httpx.ASGITransport(own_endpoint(engine, lambda: CLOCK))
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1/fhir/") as fhir:
         with holder.begin() as held:
             only_writer(held, "resources")
