@@ -16,13 +16,14 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from adapter import attestations, mappers, protocol
 from adapter import certificate as certificates
-from adapter import mappers, protocol
 from adapter.errors import ConfigError
 from adapter.mappers.terminology.vocabulary import candidate_query
 from adapter.model import wire
@@ -97,7 +98,8 @@ def screen(
 ) -> Screening:
     """From the landed bytes to a decision for every candidate, left under ``screening/``.
 
-    With ``full`` no former decision is reused; the result is the same bytes.
+    Answers that people gave on our own pages are read beside what was landed. With ``full`` no former
+    decision is reused; the result is the same bytes.
     """
     landing = open_landing(workspace.landing)
     progress("looking for candidates")
@@ -106,16 +108,21 @@ def screen(
     progress(f"reading the records of {len(nominated.ids)} candidates")
     tally = Tally()
     resources = landing.resources(candidates=nominated.ids, tally=tally)
+    answers = attestations.own_answers(workspace, trial.protocol.questionnaire)
+    asked = [one for one in answers if attestations.about(one) in nominated.ids]
     facts = mappers.map_resources(
-        resources,
+        chain(resources, asked),
         terminology=trial.terminology,
         zone=trial.site.zone,
         coverage=landing.coverage,
         options=trial.site.options,
     )
+    tally.read, tally.given = tally.read + len(answers), tally.given + len(asked)
     facts = _only(facts, nominated.ids, (*landing.issues, *nominated.issues))
     certificate = certificates.certificate_of(trial, landing)
     versions = {**versions_of(trial, landing), "coverage_sha256": certificates.sha256_of(certificate)}
+    if answers:
+        versions["attestations_sha256"] = attestations.sha256_of(answers)
     enrolled = enrolment_days(facts, trial.protocol.id, as_of)
     former = {} if full else _former(workspace)
     decisions, basis, reused = _decide(trial, facts, enrolled, as_of, versions, former)

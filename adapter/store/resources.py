@@ -1,13 +1,14 @@
 """FHIR resources the adapter serves itself: every version kept, one writer at a time, all or nothing.
 
-Bodies are kept as the JSON that came, with ``id`` and ``meta`` set by the server. Search keys are rows of
-their own, so a search never reads bodies it does not return.
+Bodies are kept as the JSON that came, with ``id`` and ``meta`` set by the server. What a resource is found
+under (:mod:`adapter.store.parameters`) are rows of their own, so a search never reads bodies it does not
+return.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
@@ -17,7 +18,10 @@ from typing import Any
 import msgspec
 from sqlalchemy import Column, Connection, Engine, Integer, LargeBinary, String, Table, delete, insert, select
 
+from adapter.store import audit
+from adapter.store.chain import Link
 from adapter.store.database import only_writer, open_database, reading
+from adapter.store.parameters import INDEX, keys_of
 from adapter.store.tables import TABLES
 
 Json = dict[str, Any]
@@ -46,6 +50,7 @@ _KEY = Table(
     Column("value", String, primary_key=True, index=True),
 )
 OWN = (_VERSION, _CURRENT, _KEY)
+_MARK = (_KEY.c.type == "", _KEY.c.id == "", _KEY.c.name == "index")  # by which table all was indexed
 # An entry of PostgreSQL's index holds 2,700 bytes, its text no NUL: what does not fit is known by its hash.
 _LONGEST_KEY = 500
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
@@ -71,6 +76,18 @@ class ResourceStore:
         if self._own:
             self._engine.dispose()
 
+    def index(self) -> None:
+        """Index every resource anew if it was done by another table of search parameters than this version's.
+        Until then a search by a parameter that is new here would find none of them."""
+        if self._indexed() == INDEX:
+            return
+        with self.transaction() as shelf:
+            shelf.index_all()
+
+    def _indexed(self) -> str:
+        with reading(self._engine) as connection:
+            return str(connection.execute(select(_KEY.c.value).where(*_MARK)).scalar() or "")
+
     @contextmanager
     def transaction(self) -> Iterator[Shelf]:
         """Everything done on the shelf is kept at the end, or nothing if an exception leaves the block."""
@@ -90,6 +107,11 @@ class Shelf:
 
     def __init__(self, connection: Connection) -> None:
         self._at = connection
+
+    @property
+    def connection(self) -> Connection:
+        """The transaction itself, for who writes more than resources in it (a row of the audit)."""
+        return self._at
 
     def current_version(self, resource_type: str, key: str) -> int:
         """0 if there is none."""
@@ -115,8 +137,8 @@ class Shelf:
     ) -> Json:
         """Store a new version and return it as stored. The same content again makes no new version.
 
-        ``keys`` are the search values by parameter. Raises :class:`VersionConflict` if ``based_on`` is not
-        the current version, or if ``only_new`` and there is one.
+        It is found under ``keys`` too, besides what its own elements say. Raises :class:`VersionConflict` if
+        ``based_on`` is not the current version, or if ``only_new`` and there is one.
         """
         kind, key = resource["resourceType"], resource["id"]
         version = self.current_version(kind, key)
@@ -132,38 +154,80 @@ class Shelf:
         self._at.execute(insert(_VERSION).values(type=kind, id=key, version=version + 1, body=body))
         self._at.execute(delete(_CURRENT).where(_CURRENT.c.type == kind, _CURRENT.c.id == key))
         self._at.execute(insert(_CURRENT).values(type=kind, id=key, version=version + 1))
-        self._at.execute(delete(_KEY).where(_KEY.c.type == kind, _KEY.c.id == key))
-        for name in sorted(keys):
-            for value in sorted({_key(one) for one in keys[name]}):
-                self._at.execute(insert(_KEY).values(type=kind, id=key, name=name, value=value))
+        own = keys_of(stored)
+        self._found_under(
+            kind, key, {name: own.get(name, set()) | set(keys.get(name, ())) for name in {*own, *keys}}
+        )
         return stored
 
     def search(self, resource_type: str, wanted: Mapping[str, set[str]]) -> list[Json]:
         """All resources that have, for every parameter, one of its values; by id."""
-        query = select(_CURRENT.c.id, _CURRENT.c.version).where(_CURRENT.c.type == resource_type)
-        for name, values in wanted.items():
-            if name == "_id":
-                query = query.where(_CURRENT.c.id.in_(values))
-                continue
-            matching = select(_KEY.c.id).where(
-                _KEY.c.type == resource_type,
-                _KEY.c.name == name,
-                _KEY.c.value.in_({_key(one) for one in values}),
-            )
-            query = query.where(_CURRENT.c.id.in_(matching))
-        found = []
+        values = ((name, frozenset(some)) for name, some in wanted.items())
         # sorted here: a database's own order is that of its locale
-        for key, version in sorted((row.id, row.version) for row in self._at.execute(query)):
-            resource = self.read(resource_type, key, version)
-            if resource is not None:
-                found.append(resource)
-        return found
+        found = sorted(self.matching(resource_type, values).items())
+        bodies = (self.read(resource_type, key, version) for key, version in found)
+        return [body for body in bodies if body is not None]
+
+    def all(self, resource_type: str) -> list[Json]:
+        """Everything of a type, by id."""
+        return self.search(resource_type, {})
+
+    def matching(self, kind: str, values: Iterable[tuple[str, frozenset[str]]]) -> dict[str, int]:
+        """Current version by id of the resources that have, of each parameter, one of the values."""
+        query = select(_CURRENT.c.id, _CURRENT.c.version).where(_CURRENT.c.type == kind)
+        for name, some in values:
+            if name == "_id":
+                query = query.where(_CURRENT.c.id.in_(sorted(_plain(one) for one in some)))
+                continue
+            under = select(_KEY.c.id).where(
+                _KEY.c.type == kind,
+                _KEY.c.name == name,
+                _KEY.c.value.in_(sorted({_key(one) for one in some})),
+            )
+            query = query.where(_CURRENT.c.id.in_(under))
+        return {row.id: row.version for row in self._at.execute(query)}
+
+    def values(self, kind: str, name: str) -> dict[str, frozenset[str]]:
+        """What every resource of a type is found under by one parameter."""
+        query = select(_KEY.c.id, _KEY.c.value).where(_KEY.c.type == kind, _KEY.c.name == name)
+        found: dict[str, set[str]] = {}
+        for row in self._at.execute(query):
+            found.setdefault(row.id, set()).add(row.value)
+        return {key: frozenset(some) for key, some in found.items()}
+
+    def audit(self) -> Iterator[Link]:
+        """The rows of the audit, as this view of the database has them."""
+        return audit.links(self._at)
+
+    def index_all(self) -> None:
+        """Write the keys of every current resource anew."""
+        for row in self._at.execute(select(_CURRENT)).all():
+            resource = self.read(row.type, row.id, row.version)
+            if resource is not None and "resourceType" in resource:
+                self._found_under(row.type, row.id, keys_of(resource))
+        self._at.execute(delete(_KEY).where(*_MARK))
+        self._at.execute(insert(_KEY).values(type="", id="", name="index", value=INDEX))
+
+    def _found_under(self, kind: str, key: str, keys: Mapping[str, set[str]]) -> None:
+        self._at.execute(delete(_KEY).where(_KEY.c.type == kind, _KEY.c.id == key))
+        rows = [
+            {"type": kind, "id": key, "name": name, "value": value}
+            for name in sorted(keys)
+            for value in sorted({_key(one) for one in keys[name]})
+        ]
+        if rows:
+            self._at.execute(insert(_KEY), rows)
 
 
 def _key(value: str) -> str:
     if len(value) <= _LONGEST_KEY and "\0" not in value:
         return value
     return "sha256 " + hashlib.sha256(value.encode()).hexdigest()
+
+
+def _plain(value: str) -> str:
+    """An id to look for: a NUL, which PostgreSQL cannot even be asked about, is in none."""
+    return value.replace("\0", "\ufffd")
 
 
 def _content(resource: Json) -> bytes:
