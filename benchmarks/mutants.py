@@ -73,11 +73,17 @@ TESTS = (
     "tests/spec/test_protocol_engine.py",
     "tests/spec/test_reading_words.py",
     "tests/spec/test_ladders.py",
+    "tests/spec/test_ladder_readings.py",
+    "tests/spec/test_ladder_shown.py",
+    "tests/spec/test_ladder_waits.py",
     "tests/spec/test_ladder_revisions.py",
     "tests/spec/test_ladder_vocabulary.py",
     "tests/spec/test_ladder_calendar.py",
     "tests/spec/test_monitoring.py",
+    "tests/spec/test_visits_and_due.py",
+    "tests/spec/test_response_words.py",
     "tests/spec/test_protocol_load.py",
+    "tests/spec/test_criteria_file.py",
     "tests/spec/test_cases.py",
 )
 

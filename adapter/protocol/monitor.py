@@ -31,7 +31,7 @@ from adapter.protocol.anchors import find_day
 from adapter.protocol.conditions import outcome_of
 from adapter.protocol.context import Context
 from adapter.protocol.course import assigned_arms, held, other_outcomes, state_outcomes
-from adapter.protocol.evaluate import decide, fingerprint, said
+from adapter.protocol.evaluate import decide, fingerprint, pointer, said
 from adapter.protocol.ladder import climb
 from adapter.protocol.outcome import merge_evidence
 from adapter.protocol.partial import AS_IF_WHOLE, PARTIAL_RECORD, is_partial
@@ -247,7 +247,9 @@ def _fingerprint(found: Monitoring) -> str:
     lines += [found.randomised.isoformat() if found.randomised else "", found.arm]
     for results in (found.endpoints, found.exits, found.doses, found.safety, found.deviations):
         lines += said(results)
-    lines += [f"{one.visit} {one.response}" for one in found.visits]
-    lines += [f"{one.ladder} {one.state} {one.entered} {one.overdue}" for one in found.ladders]
-    lines += [f"{one.id} {one.first} {one.last} {one.status}" for one in found.due]
+    for one in found.visits:
+        lines.append(f"{one.visit} {one.response}")
+        lines += sorted({pointer(item) for item in one.evidence if item.role == "used"})
+    lines += [f"{state.ladder} {state.state} {state.entered} {state.overdue}" for state in found.ladders]
+    lines += [f"{due.id} {due.first} {due.last} {due.status}" for due in found.due]
     return fingerprint(lines)
