@@ -97,7 +97,7 @@ def rounds_of(measure: Measure, context: Context) -> Rounds:
         rows = [row for row in days.get(day, ()) if _later(row, references)]
         rest = tuple(unusable.get(day, ()))
         if rows or rest:
-            found.append(Round(day, _values(measure, rows, references, context), rest))
+            found.append(Round(day, _values(measure, rows, references), rest))
     if measure.baselines and not references:
         needs = wanted(measure.baselines[0].selection, measure.baselines[0].selection.period, context)
         return Rounds(tuple(found), needs=needs)
@@ -141,9 +141,7 @@ def _later(row: Finding, references: dict[str, _Reference]) -> bool:
     return row.when.first > reference.row.when.last
 
 
-def _values(
-    measure: Measure, rows: list[Finding], references: dict[str, _Reference], context: Context
-) -> tuple[Value, ...]:
+def _values(measure: Measure, rows: list[Finding], references: dict[str, _Reference]) -> tuple[Value, ...]:
     match measure.kind:
         case "fall" | "rise":
             return _changes(measure, rows, references)

@@ -166,3 +166,34 @@ def test_from_the_hospitals_own_records() -> None:
     [revision] = state.revisions
     assert revision.startswith("would have been halved on 2019-08-12 (S0 -> S1): fall ~97.204 -> ~64.717 = ")
     assert revision.endswith("; result corrected on 2019-08-17")
+
+
+def test_a_version_that_stood_for_some_days_had_its_step_while_it_stood() -> None:
+    """72 on day 70, corrected to 66 on day 75 and to 71 on day 80 (2019-08-22)."""
+    first, last = versions("72", "71", 70, 70, 80)
+    second = known(gfr("66", 70), 75, source=Source("Observation/x", "2"), excluded="SUPERSEDED")
+    last = msgspec.structs.replace(last, source=Source("Observation/x", "3"))
+    state = climbed("X8", *BASE, first, second, last, on=100)
+    assert moves(state) == ()
+    assert state.revisions == (
+        f"halved on 2019-08-12 {HALVED} was not known until 2019-08-17; result corrected on 2019-08-17",
+        f"would have been halved on 2019-08-12 {HALVED}: fall 97.2 -> 66 = ~32.099 % > 30 %; "
+        "result corrected on 2019-08-22",
+    )
+
+
+def test_a_value_by_another_equation_corrects_nothing() -> None:
+    """The value by the equation of 2021 was reported on day 72, the correction of that of 2009 on day 75."""
+    other = known(gfr("99", 70), 72, method="CKD-EPI 2021")
+    state = climbed("X8", *BASE, *versions("66", "72", 70, 70, 75), other, on=100)
+    assert [text.rpartition("; ")[2] for text in state.revisions] == ["result corrected on 2019-08-17"]
+
+
+@pytest.mark.parametrize(("sampled", "late"), [(74, False), (72, False), (71, True)])
+def test_a_result_in_its_usual_time_is_not_late_because_another_was_corrected(
+    sampled: int, late: bool
+) -> None:
+    """On day 75 a result of day 40 is corrected, which moves nothing, and 66 of some days before comes."""
+    old, new = versions("90", "91", 40, 40, 75)
+    state = climbed("X8", *BASE, old, new, known(gfr("66", sampled), 75), on=80)
+    assert (state.state, len(state.revisions)) == ("S1", int(late))
