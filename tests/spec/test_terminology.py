@@ -768,7 +768,7 @@ def site(name: str, text: str) -> Edit:
 
 
 CODES = "system,code,text,concept,use,method,owner,date\n"
-UNIT_ROWS = "concept,code,unit,kind,owner,date\n"
+UNIT_ROWS = "concept,code,unit,kind,means,owner,date\n"
 RANGES = "concept,sex,lab,from,to,low,high,unit,source\n"
 WHO = "lab@west,2026-01-05"
 
@@ -809,8 +809,15 @@ WRONG: list[tuple[str, Edit, str, str]] = [
     ("site maps urine creatinine to serum",
      site("codes.csv", CODES + f"{LOINC},2161-8,,creatinine,AUTO,,{WHO}\n"),
      "mappings/sites/west/codes.csv:2", "must never feed"),
-    ("site default unit unknown", site("units.csv", UNIT_ROWS + f"albumin,,g/K,default,{WHO}\n"),
+    ("site default unit unknown", site("units.csv", UNIT_ROWS + f"albumin,,g/K,default,,{WHO}\n"),
      "mappings/sites/west/units.csv:2", "g/K"),
+    ("site spelling of a unit that is known",
+     site("units.csv", UNIT_ROWS + f"albumin,,g/dL,spelling,g/L,{WHO}\n"),
+     "mappings/sites/west/units.csv:2", "needs no spelling row"),
+    ("site spelling of nothing known", site("units.csv", UNIT_ROWS + f"albumin,,gpct,spelling,g/K,{WHO}\n"),
+     "mappings/sites/west/units.csv:2", "'g/K' is not an accepted unit"),
+    ("site confirmation with a meaning", site("units.csv", UNIT_ROWS + f"albumin,,g/L,default,g/L,{WHO}\n"),
+     "mappings/sites/west/units.csv:2", "rows of kind spelling"),
     ("site range without source", site("ranges.csv", RANGES + "alt,,,,,9,40,U/L,\n"),
      "mappings/sites/west/ranges.csv:2", "no source"),
 ]  # fmt: skip
@@ -848,8 +855,9 @@ def west(tmp_path: Path) -> Terminology:
          + f"{LOINC},81201-6,,pla2r_antibody,AUTO,ELISA,{WHO}\n"
          + f"urn:drugs,TK01,,tacrolimus,AUTO,,{WHO}\n")(root)  # fmt: skip
     site("units.csv", UNIT_ROWS
-         + f"pla2r_antibody,,U/mL,confirm,{WHO}\n"
-         + f"urine_protein_24h,UPRO24,g/24h,default,{WHO}\n")(root)  # fmt: skip
+         + f"pla2r_antibody,,U/mL,confirm,,{WHO}\n"
+         + f"urine_protein_24h,UPRO24,g/24h,default,,{WHO}\n"
+         + f"urine_protein_24h,UPRO24,毫克TP/日量,spelling,mg/d,{WHO}\n")(root)  # fmt: skip
     site("ranges.csv", RANGES
          + "alt,male,,2018-01-01,2020-12-31,9,50,U/L,handbook\n"
          + "alt,female,,2018-01-01,2020-12-31,7,40,U/L,handbook\n"
@@ -897,6 +905,18 @@ def test_a_site_confirms_a_unit_and_names_a_default(west: Terminology) -> None:
     assert assumed is not None
     assert (assumed.flags, assumed.factor) == (("UNIT_REPAIRED", "UNIT_ASSUMED"), 1)
     assert west.default_unit("urine_protein_24h", "OTHER") is None
+
+
+def test_a_site_says_what_its_own_spelling_of_a_unit_means(terms: Terminology, west: Terminology) -> None:
+    assert terms.unit_for("urine_protein_24h", "毫克TP/日量", "UPRO24") is None
+    spelled = west.unit_for("urine_protein_24h", "毫克TP / 日量", "UPRO24")
+    assert spelled is not None
+    assert (spelled.factor, spelled.usable, spelled.where) == (
+        Fraction(1, 1000), True, "mappings/sites/west/units.csv:4",
+    )  # fmt: skip
+    assert {"UNIT_REPAIRED", "UNIT_CONVERTED"} <= set(spelled.flags)
+    assert west.unit_for("urine_protein_24h", "毫克TP/日量", "OTHER") is None, "the row is for one test"
+    assert west.unit_for("albumin", "毫克TP/日量") is None, "and for one concept"
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from adapter.mappers.results.codes import Meaning, meaning_of
 from adapter.mappers.results.limits import Limited, laboratory_of, limits_of
 from adapter.mappers.results.specimen import Sample, sample_of
 from adapter.mappers.results.units import Canonical, canonical, elisa_default_fits
-from adapter.mappers.results.values import Question, Value, value_of
+from adapter.mappers.results.values import Question, Value, quantity, value_of
 from adapter.model.facts import Finding, Source
 from adapter.model.issue import Issue
 from adapter.model.resource import RawResource
@@ -200,7 +200,13 @@ class _Reading:
         status, status_flag = self._status()
         wrong = self._wrong_subject()
         if not self.meaning.entries:
-            yield self._row(excluded=status or wrong or "UNMAPPED", flags=(status_flag,))
+            sent = quantity(self.reading.valueQuantity) if self.reading.valueQuantity else Value()
+            yield self._row(
+                excluded=status or wrong or "UNMAPPED",
+                flags=(status_flag,),
+                original=sent.original,
+                original_unit=sent.original_unit,
+            )
             return
         for entry in self.meaning.entries:
             yield self._finding(entry, status or wrong, status_flag)

@@ -177,6 +177,10 @@ class Terminology:
         the test's code as sent, for confirmations that hold for one test.
         """
         normal = normalise_unit(spelling)
+        meant, where = self._overlay.spelled(concept, code, normal)
+        if meant and (named := self._unit_of_tables(concept, meant)):
+            flags = tuple(sorted({*named.flags, "UNIT_REPAIRED"}))
+            return msgspec.structs.replace(named, spelling=normal, where=where, flags=flags)
         entry = self._unit_of_tables(concept, normal)
         if entry is None or not entry.needs_site_confirmation:
             return entry

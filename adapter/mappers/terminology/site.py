@@ -20,7 +20,7 @@ from adapter.model.facts import Use
 from adapter.model.terminology import AS_REPORTED, CodeEntry, Concept, RangeEntry, UnitEntry
 
 SITE_CODE = ("system", "code", "text", "concept", "use", "method", "owner", "date")
-SITE_UNIT = ("concept", "code", "unit", "kind", "owner", "date")
+SITE_UNIT = ("concept", "code", "unit", "kind", "means", "owner", "date")
 SITE_RANGE = ("concept", "sex", "lab", "from", "to", "low", "high", "unit", "source")
 KNOWN_WRONG = ("system", "code", "labelled_as", "must_not_map_to", "really", "note")
 
@@ -28,11 +28,15 @@ UnitFor = Callable[[str, str], UnitEntry | None]
 
 
 class SiteOverlay(NamedTuple):
-    """``codes`` by (system, code), ``texts`` by normalised text, ``units`` by (concept, code, kind)."""
+    """``codes`` by (system, code), ``texts`` by normalised text, ``units`` by (concept, code, kind).
+
+    ``spellings``: what a unit as only this site writes it means, by (concept, code, spelling).
+    """
 
     codes: Mapping[tuple[str, str], CodeEntry] = {}
     texts: Mapping[str, CodeEntry] = {}
     units: Mapping[tuple[str, str, str], tuple[str, str]] = {}
+    spellings: Mapping[tuple[str, str, str], tuple[str, str]] = {}
     ranges: tuple[RangeEntry, ...] = ()
 
     def confirms(self, concept: str, code: str, spelling: str) -> str:
@@ -42,6 +46,11 @@ class SiteOverlay(NamedTuple):
             if unit == spelling:
                 return where
         return ""
+
+    def spelled(self, concept: str, code: str, spelling: str) -> tuple[str, str]:
+        """The accepted unit that the site's own spelling means, and where it says so; or ("", "")."""
+        own = self.spellings
+        return own.get((concept, code, spelling)) or own.get((concept, "", spelling)) or ("", "")
 
     def default_unit(self, concept: str, code: str) -> tuple[str, str]:
         """The unit a person of the site named for results that come without one, and where; or ("", "")."""
@@ -71,9 +80,8 @@ def read_site(
             f"there is no site {site!r}", where=name, fix="create the folder or correct the name"
         )
     codes, texts = _codes(folder, root, concepts, systems, standard)
-    return SiteOverlay(
-        codes, texts, _units(folder, root, concepts, unit_for), _ranges(folder, root, concepts, unit_for)
-    )
+    units, spellings = _units(folder, root, concepts, unit_for)
+    return SiteOverlay(codes, texts, units, spellings, _ranges(folder, root, concepts, unit_for))
 
 
 def _optional(path: Path, columns: tuple[str, ...], root: Path) -> Iterable[Row]:
@@ -159,21 +167,37 @@ def _refuse_wrong(
         row.wrong(f"{system} {code} ({base.display}) must never feed {concept}", f"see {base.where}")
 
 
+_Units = dict[tuple[str, str, str], tuple[str, str]]
+
+
 def _units(
     folder: Path, root: Path, concepts: Mapping[str, Concept], unit_for: UnitFor
-) -> dict[tuple[str, str, str], tuple[str, str]]:
-    units: dict[tuple[str, str, str], tuple[str, str]] = {}
+) -> tuple[_Units, _Units]:
+    """What the site names or confirms, by kind; and its own spellings."""
+    units: _Units = {}
+    spellings: _Units = {}
     for row in _optional(folder / "units.csv", SITE_UNIT, root):
         _owned(row)
         concept = known_concept(row, concepts)
         spelling = normalise_unit(row["unit"])
-        if unit_for(concept, spelling) is None:
-            row.wrong(f"{row['unit']!r} is not an accepted unit of {concept}", "use a spelling of units.csv")
-        key = (concept, row["code"], row.one_of("kind", ("default", "confirm")))
-        if key in units:
-            row.wrong(f"{' '.join(key)} stands twice", f"keep one (the other is {units[key][1]})")
-        units[key] = (spelling, row.where)
-    return units
+        kind = row.one_of("kind", ("default", "confirm", "spelling"))
+        if kind == "spelling":
+            key, target, meant = (concept, row["code"], spelling), spellings, normalise_unit(row["means"])
+            if not spelling or unit_for(concept, spelling) is not None:
+                row.wrong(
+                    f"{row['unit']!r} needs no spelling row", "use default or confirm; units.csv knows it"
+                )
+        else:
+            key, target, meant = (concept, row["code"], kind), units, spelling
+            if row["means"]:
+                row.wrong("means is for rows of kind spelling", "leave it empty")
+        entry = unit_for(concept, meant)
+        if entry is None or (kind == "spelling" and entry.needs_site_confirmation):
+            row.wrong(f"{meant!r} is not an accepted unit of {concept}", "use a spelling of units.csv")
+        if key in target:
+            row.wrong(f"{' '.join(key)} stands twice", f"keep one (the other is {target[key][1]})")
+        target[key] = (meant, row.where)
+    return units, spellings
 
 
 def _ranges(
