@@ -56,6 +56,50 @@ class Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return _secret_in(self.header_file, where), _secret_in(self.hmac_file, where)
 
 
+class RoleClaim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[[sign_in.openid.roles]]``: whoever has ``value`` in the provider's claim has this role in this
+    study, at this site; ``until`` (an instant with zone) where the role needs an end."""
+
+    value: str
+    role: str
+    study: str
+    until: str = ""
+
+
+class OpenId(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[sign_in.openid]``: the hospital's identity provider (OpenID Connect, authorization code with PKCE).
+
+    ``issuer`` is compared to the letter with what the provider says of itself; its addresses are read from
+    ``.well-known/openid-configuration``. ``claim`` names where roles stand in the ID token, with dots for
+    what lies deeper (``realm_access.roles``). ``allowed_origins`` lists further servers of the provider
+    with private addresses. A client without ``client_secret_file`` is a public one.
+    """
+
+    issuer: str
+    client_id: str
+    roles: tuple[RoleClaim, ...] = ()
+    client_secret_file: str = ""
+    shown_as: str = ""
+    claim: str = "groups"
+    scopes: tuple[str, ...] = ("openid", "profile")
+    allowed_origins: tuple[str, ...] = ()
+    ca_file: str = ""
+
+    def secret(self) -> bytes:
+        """b"" for a public client; raises :class:`ConfigError` for a file that cannot be read."""
+        return _secret_in(self.client_secret_file, "[sign_in.openid]")
+
+
+class SignIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[sign_in]``: ``public_url`` is where browsers find the pages (https, but for loopback)."""
+
+    public_url: str = ""
+    idle_minutes: int = 15
+    longest_hours: int = 12
+    local_accounts: bool = True
+    openid: OpenId | None = None
+
+
 class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``site.toml``.
 
@@ -83,6 +127,7 @@ class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rungs: tuple[str, ...] = ()
     approval: bool = False
     subscriptions: dict[str, Channel] = {}
+    sign_in: SignIn = SignIn()
     systems: dict[str, str] = {}
     laboratories: dict[str, str] = {}
     options: dict[str, bool] = {}
