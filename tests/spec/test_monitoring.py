@@ -78,6 +78,13 @@ def taken(start: str, last: str = "", **more: object) -> Intervention:
         ),
         # the end known to the month only: 1 to 31 July
         ([taken("2019-06-03", "2019-07"), taken("2019-07-20")], COVERED, "2019-09-01", "unknown"),
+        # the dose of a single day ends one gap and begins the next: 7 days before it, 7 after
+        (
+            [taken("2019-06-03", "2019-06-30"), taken("2019-07-08", "2019-07-08"), taken("2019-07-16")],
+            COVERED,
+            "2019-09-01",
+            "not_met",
+        ),
         # no record at all says nothing
         ([], COVERED, "2019-09-01", "unknown"),
         # week 48 is the planned end: day 336 is 2020-05-04
