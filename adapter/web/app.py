@@ -24,7 +24,7 @@ from adapter.store.inbox import Inbox
 from adapter.store.resources import ResourceStore
 from adapter.web import frame, subscriptions
 from adapter.web.access import Denied, Premises, open_to_all, require_declared
-from adapter.web.fhir import refused, router, unavailable
+from adapter.web.fhir import last_resort, refused, router, unavailable
 from adapter.web.interactions import Clock, Refused
 
 
@@ -56,7 +56,7 @@ def create_app(
     app.add_middleware(frame.SecurityHeaders)
     app.mount("/static", StaticFiles(directory=frame.STATIC), name="static")
     app.include_router(frame.router(pages))
-    app.include_router(router(store, clock))
+    app.include_router(router(store, clock, site.zone if site is not None else UTC))
     if site is not None and site.subscriptions:
         app.include_router(subscriptions.router(Inbox(engine), site.subscriptions, site.base_url, clock))
     app.add_exception_handler(Refused, refused)
@@ -68,6 +68,7 @@ def create_app(
         with store.view():
             return {"status": "ok", "version": __version__}
 
+    app.include_router(last_resort())
     require_declared(app)
     return app
 

@@ -67,6 +67,9 @@ async def test_metadata_says_what_is_supported(fhir: httpx.AsyncClient) -> None:
     assert (statement["resourceType"], statement["fhirVersion"]) == ("CapabilityStatement", "4.0.1")
     served = {resource["type"] for resource in statement["rest"][0]["resource"]}
     assert served == {
+        "AuditEvent",
+        "Group",
+        "List",
         "ResearchStudy",
         "ResearchSubject",
         "Flag",

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from adapter.errors import ConfigError
-from adapter.web.interactions import capability_statement
+from adapter.web.fhir.capability import capability_statement
 from adapter.writeback.capabilities import Capabilities, capabilities_of
 from adapter.writeback.courier import STEPS
 from adapter.writeback.rungs import LADDER, Way, choose, leads_on
@@ -92,7 +92,7 @@ def rungs(said: dict[str, Any], *named: str, own: bool = False) -> list[str]:
             },
             "file",
         ),
-        (capability_statement(NOW), "ResearchSubject file"),
+        (capability_statement(NOW), "ResearchSubject List file"),
     ],
     ids=["Epic", "Oracle Health", "HAPI", "read only", "nothing", "no shape", "a client", "our own"],
 )
