@@ -64,6 +64,7 @@ TESTS = (
     "tests/spec/test_days_on_record.py",
     "tests/spec/test_thresholds.py",
     "tests/spec/test_which_readings.py",
+    "tests/spec/test_changes_between_readings.py",
     "tests/spec/test_events_and_drugs.py",
     "tests/spec/test_dose_words.py",
     "tests/spec/test_dose_evidence.py",

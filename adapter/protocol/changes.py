@@ -194,8 +194,15 @@ def relative_change(start: Interval, end: Interval, direction: str) -> Interval:
 
 
 def _ratio(top: Interval, bottom: Interval) -> Interval:
-    """Quotient of two positive quantities; a bound that is not known leaves that side open."""
-    low, low_closed = Fraction(0), False
+    """Quotient of two positive quantities; a bound that is not known leaves that side open.
+
+    A 0 that is reported as such is a quantity too: nothing is a share of it.
+    """
+    if bottom.high == 0:
+        return Interval(None, None)
+    if top.point == 0:
+        return Interval.exactly(0)
+    low, low_closed = Fraction(0), top.low == 0 and top.low_closed
     if top.low is not None and top.low > 0 and bottom.high is not None:
         low, low_closed = top.low / bottom.high, top.low_closed and bottom.high_closed
     high, high_closed = None, True
