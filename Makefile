@@ -28,9 +28,10 @@ lint: .venv/dev.stamp ## style, format and the walls between the rooms
 types: .venv/dev.stamp ## mypy
 	$(BIN)/mypy
 
-bench: .venv/dev.stamp ## sieve and mappers against peers
+bench: .venv/dev.stamp ## sieve, mappers and a million rows in every file format, against peers
 	$(BIN)/pip install -q -e '.[dev,bench]'
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.formats
 
 mutants: .venv/dev.stamp ## change adapter/protocol line by line: does a test notice? (hours; MUTANTS='--only judge')
 	$(BIN)/pip install -q -e '.[dev,mutants]'

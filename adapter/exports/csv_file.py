@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 
 from adapter.errors import ExportError
+from adapter.exports.columns import Remembered, columns_of
 from adapter.exports.dataset import Dataset, check
 from adapter.exports.exact import exact_text
 
@@ -24,11 +25,18 @@ _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?", re.ASCII)
 def write_csv(dataset: Dataset, path: Path) -> None:
     """Write one dataset; raises :class:`ExportError` for rows that break their own columns."""
     check(dataset)
+    write_checked(dataset, path)
+
+
+def write_checked(dataset: Dataset, path: Path) -> None:
+    """:func:`write_csv` of a dataset that has passed :func:`check`."""
+    texts = [Remembered(lambda cell: marked(exact_text(cell))) for _ in dataset.columns]
     with path.open("w", encoding="utf-8", newline="") as out:
         lines = csv.writer(out, lineterminator="\r\n")
         lines.writerow([column.name for column in dataset.columns])
-        for row in dataset.rows:
-            lines.writerow([marked(exact_text(cell)) for cell in row])
+        for columns in columns_of(dataset.rows):
+            cells = [one.of(column) for one, column in zip(texts, columns, strict=True)]
+            lines.writerows(zip(*cells, strict=True))
 
 
 def read_csv(path: Path) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:

@@ -7,10 +7,12 @@ other. A cell is text, an integer, an exact number or None; "" and None both mea
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from itertools import islice
+from types import NoneType
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -30,6 +32,7 @@ ISO_8601 = re.compile(
 )
 _MAX_LABEL = 40
 _MAX_CHAR = 200
+_BATCH = 4096
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -56,17 +59,21 @@ class Column(msgspec.Struct, frozen=True):
 
 
 class Dataset(msgspec.Struct, frozen=True):
-    """A named table; every row has one cell per column."""
+    """A named table; every row has one cell per column. The rows may lie on disk: read them in order."""
 
     name: str
     label: str
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    rows: Sequence[Row]
+
+    def each(self) -> Iterator[dict[str, Cell]]:
+        """The rows as dictionaries, one at a time."""
+        names = [column.name for column in self.columns]
+        return (dict(zip(names, row, strict=True)) for row in self.rows)
 
     def records(self) -> list[dict[str, Cell]]:
-        """The rows as dictionaries, for reading and tests."""
-        names = [column.name for column in self.columns]
-        return [dict(zip(names, row, strict=True)) for row in self.rows]
+        """The rows as dictionaries, all of them."""
+        return list(self.each())
 
 
 def check(dataset: Dataset) -> None:
@@ -87,12 +94,13 @@ def check(dataset: Dataset) -> None:
         _check_label(place, column.label)
         if not column.is_numeric and not 1 <= column.length <= _MAX_CHAR:
             raise _refusal(place, f"the length must be 1 to {_MAX_CHAR} bytes, not {column.length}")
-    checks = [_cell_check(dataset.name, column) for column in dataset.columns]
-    for row in dataset.rows:
-        if len(row) != len(checks):
-            raise _refusal(dataset.name, f"a row has {len(row)} cells for {len(checks)} variables")
-        for check_cell, cell in zip(checks, row, strict=True):
-            check_cell(cell)
+    checks = [_cells_check(dataset.name, column) for column in dataset.columns]
+    rows = iter(dataset.rows)
+    while batch := list(islice(rows, _BATCH)):
+        for width in {len(row) for row in batch} - {len(checks)}:
+            raise _refusal(dataset.name, f"a row has {width} cells for {len(checks)} variables")
+        for check_cells, cells in zip(checks, zip(*batch, strict=True), strict=True):
+            check_cells(cells)
 
 
 def day_number(day: date) -> int:
@@ -114,16 +122,35 @@ def sort_key(cell: Cell) -> tuple[int, Fraction | int, str]:
     return (1, cell if isinstance(cell, int) else Fraction(cell), "")
 
 
-def sorted_rows(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[Row, ...]:
-    """Rows in the order of the key variables, then of all others: input order never shows."""
+def row_order(columns: Sequence[Column]) -> Callable[[Row], tuple[tuple[int, Fraction | int, str], ...]]:
+    """What rows are sorted by: the key variables, then all others, so that input order never shows."""
     keyed = sorted((column.key, index) for index, column in enumerate(columns) if column.key)
     order = [index for _, index in keyed] + [i for i, column in enumerate(columns) if not column.key]
-    return tuple(sorted(rows, key=lambda row: tuple(sort_key(row[index]) for index in order)))
+    return lambda row: tuple(sort_key(row[index]) for index in order)
+
+
+def sorted_rows(columns: Sequence[Column], rows: Iterable[Row]) -> tuple[Row, ...]:
+    """Rows in the order of :func:`row_order`."""
+    return tuple(sorted(rows, key=row_order(columns)))
 
 
 def _check_label(place: str, label: str) -> None:
     if not label.isascii() or not 1 <= len(label) <= _MAX_LABEL:
         raise _refusal(place, f"the label must be 1 to {_MAX_LABEL} ASCII characters")
+
+
+def _cells_check(dataset: str, column: Column) -> Callable[[Sequence[Cell]], None]:
+    """Each text of a batch once; numbers one by one only where their types do not settle it."""
+    one = _cell_check(dataset, column)
+    settled: set[type] = {int, NoneType} if column.kind == "integer" else {int, NoneType, Fraction, Decimal}
+
+    def check_cells(cells: Sequence[Cell]) -> None:
+        if column.is_numeric and settled.issuperset(map(type, cells)):
+            return
+        for cell in cells if column.is_numeric else set(cells):
+            one(cell)
+
+    return check_cells
 
 
 def _cell_check(dataset: str, column: Column) -> Callable[[Cell], None]:

@@ -11,12 +11,14 @@ import json
 from collections.abc import Iterator
 from datetime import date, datetime
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from adapter.errors import ExportError
+from adapter.exports.columns import Remembered, columns_of
 from adapter.exports.dataset import Cell, Column, Dataset, Kind, check, day_number, day_text
 
 _DATA_TYPES: dict[Kind, str] = {
@@ -46,26 +48,44 @@ class Provenance(msgspec.Struct, frozen=True):
 def write_dataset_json(dataset: Dataset, path: Path, provenance: Provenance) -> None:
     """Write one dataset; raises :class:`ExportError` for rows that break their own columns."""
     check(dataset)
+    write_checked(dataset, path, provenance)
+
+
+def write_checked(dataset: Dataset, path: Path, provenance: Provenance) -> None:
+    """:func:`write_dataset_json` of a dataset that has passed :func:`check`."""
     with path.open("w", encoding="utf-8", newline="\n") as out:
         out.write(_compact(_head(dataset, provenance))[:-1] + ',"rows":[')
-        for index, row in enumerate(_rows(dataset)):
-            out.write(",\n" if index else "\n")
-            out.write(row)
+        between = "\n"
+        for rows in _rows(dataset):
+            out.write(between + ",\n".join(rows))
+            between = ",\n"
         out.write("]}\n")
 
 
 def write_dataset_ndjson(dataset: Dataset, path: Path, provenance: Provenance) -> None:
     """The NDJSON form of the same: the first line is everything but the rows, then a line a row."""
     check(dataset)
+    write_checked_lines(dataset, path, provenance)
+
+
+def write_checked_lines(dataset: Dataset, path: Path, provenance: Provenance) -> None:
+    """:func:`write_dataset_ndjson` of a dataset that has passed :func:`check`."""
     with path.open("w", encoding="utf-8", newline="\n") as out:
         out.write(_compact(_head(dataset, provenance)) + "\n")
-        for row in _rows(dataset):
-            out.write(row + "\n")
+        for rows in _rows(dataset):
+            out.write("\n".join(rows) + "\n")
 
 
-def _rows(dataset: Dataset) -> Iterator[str]:
-    for row in dataset.rows:
-        yield _compact([_to_json(one, cell) for one, cell in zip(dataset.columns, row, strict=True)])
+def _rows(dataset: Dataset) -> Iterator[list[str]]:
+    """Each row as a JSON array, a batch at a time."""
+    texts = [Remembered(partial(_json_text, column)) for column in dataset.columns]
+    for columns in columns_of(dataset.rows):
+        cells = [one.of(column) for one, column in zip(texts, columns, strict=True)]
+        yield [f"[{','.join(row)}]" for row in zip(*cells, strict=True)]
+
+
+def _json_text(column: Column, cell: Cell) -> str:
+    return _compact(_to_json(column, cell))
 
 
 def _compact(value: Any) -> str:

@@ -17,6 +17,7 @@ from adapter.exports.record import NOBODY, Record
 from adapter.exports.relations import relations
 from adapter.exports.results import has_result
 from adapter.exports.rows import Recipe, fill, finish, recipe, supplements
+from adapter.exports.runs import SortedRows
 from adapter.exports.selection import Selected, select
 from adapter.exports.sequence import Given, SequenceLog
 from adapter.exports.spec import DatasetSpec, Specs
@@ -50,13 +51,13 @@ class Lines:
         self._qualifiers: dict[tuple[str, str], list[Qualifier]] = defaultdict(list)
         self._days: dict[tuple[str, str, int], str] = {}
 
-    def rows(self, spec: DatasetSpec, people: Sequence[Participant]) -> list[Row]:
-        """All rows of a dataset, subject by subject; raises :class:`adapter.errors.ExportError`."""
-        made = recipe(spec)
+    def rows(self, spec: DatasetSpec, people: Sequence[Participant]) -> Sequence[Row]:
+        """All rows of a dataset, in order; raises :class:`adapter.errors.ExportError`."""
+        made, rows = recipe(spec), SortedRows(spec.columns)
         if spec.rows in DESIGN_KINDS:
-            return finish(made, self._design_records(spec.rows, made))
+            rows.add(finish(made, self._design_records(spec.rows, made)))
+            return rows.finished()
         related = relations(self.origins, self._days) if spec.rows == "relations" else {}
-        rows: list[Row] = []
         for one in people:
             usubjid = one.person.usubjid
             if spec.rows == "relations":
@@ -69,9 +70,9 @@ class Lines:
             else:
                 selected = select(spec, one, self._study, self._pseudonyms, self._withheld)
             records = list(self._records(spec, made, one, selected))
-            rows += finish(made, records, self._numbers(spec, made, usubjid))
+            rows.add(finish(made, records, self._numbers(spec, made, usubjid)))
             self._remember(spec, records)
-        return rows
+        return rows.finished()
 
     def _numbers(self, spec: DatasetSpec, made: Recipe, usubjid: str) -> Given:
         return self.given.setdefault(spec.name, {}).setdefault(usubjid, {}) if made.numbered else {}

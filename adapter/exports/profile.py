@@ -22,8 +22,10 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from adapter.errors import ExportError
-from adapter.exports.dataset import Cell, Column, Dataset, sorted_rows
+from adapter.exports.columns import batches
+from adapter.exports.dataset import Cell, Column, Dataset, Row
 from adapter.exports.pseudonym import Pseudonymiser
+from adapter.exports.runs import SortedRows
 
 Profile: TypeAlias = Literal["sponsor", "research"]
 LARGEST_SHIFT, OLDEST_AGE = 180, 89
@@ -80,15 +82,18 @@ def _disguised(dataset: Dataset, people: Mapping[str, Disguise], pseudonyms: Pse
     if "USUBJID" not in names:
         return dataset
     at = names.index("USUBJID")
-    rows = []
-    for row in dataset.rows:
-        if row[at] in (None, ""):  # a relation between datasets is about nobody
-            rows.append(row)
-            continue
-        one = people[str(row[at])]
-        cells = zip(dataset.columns, row, strict=True)
-        rows.append(tuple(_cell(column, cell, one, pseudonyms) for column, cell in cells))
-    return msgspec.structs.replace(dataset, rows=sorted_rows(dataset.columns, rows))
+    rows = SortedRows(dataset.columns)
+    for batch in batches(dataset.rows):
+        rows.add(
+            # a relation between datasets is about nobody
+            _row(dataset.columns, row, people[str(row[at])], pseudonyms) if row[at] else row
+            for row in batch
+        )
+    return msgspec.structs.replace(dataset, rows=rows.finished())
+
+
+def _row(columns: Sequence[Column], row: Row, one: Disguise, pseudonyms: Pseudonymiser) -> Row:
+    return tuple(_cell(column, cell, one, pseudonyms) for column, cell in zip(columns, row, strict=True))
 
 
 def _cell(column: Column, cell: Cell, one: Disguise, pseudonyms: Pseudonymiser) -> Cell:

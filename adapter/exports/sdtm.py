@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from adapter.exports.consent import standing
-from adapter.exports.dataset import Dataset, Row, check, sorted_rows
+from adapter.exports.dataset import Dataset, Row, check
 from adapter.exports.documents import sdtm_documents
 from adapter.exports.lineage import sources_csv
 from adapter.exports.lines import Lines
@@ -226,9 +226,8 @@ def _participants(
     return sorted(people, key=lambda one: one.person.usubjid)
 
 
-def _dataset(spec: DatasetSpec, rows: list[Row]) -> Dataset:
-    columns = spec.columns
-    dataset = Dataset(spec.name, spec.label, columns, sorted_rows(columns, rows))
+def _dataset(spec: DatasetSpec, rows: Sequence[Row]) -> Dataset:
+    dataset = Dataset(spec.name, spec.label, spec.columns, rows)
     check(dataset)
     return dataset
 

@@ -13,10 +13,12 @@ import math
 import struct
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
 from adapter.errors import ExportError
+from adapter.exports.columns import Remembered, columns_of
 from adapter.exports.dataset import Cell, Column, Dataset, check
 
 _CARD = 80
@@ -36,12 +38,18 @@ def write_xpt(
     Raises :class:`ExportError`, before a byte is written, for anything the format would cut or change.
     """
     check(dataset)
+    write_checked(dataset, path, created=created, version=version, system=system)
+
+
+def write_checked(
+    dataset: Dataset, path: Path, *, created: datetime, version: str = "9.4", system: str = ""
+) -> None:
+    """:func:`write_xpt` of a dataset that has passed :func:`check`."""
     with path.open("wb") as out:
-        write_to(dataset, out, created=created, version=version, system=system)
+        _write(dataset, out, created=created, version=version, system=system)
 
 
-def write_to(dataset: Dataset, out: BinaryIO, *, created: datetime, version: str, system: str) -> None:
-    """:func:`write_xpt` to an open file; ``dataset`` must have passed :func:`check`."""
+def _write(dataset: Dataset, out: BinaryIO, *, created: datetime, version: str, system: str) -> None:
     stamp = _stamp(created)
     release = _padded(version, 8) + _padded(system, 8) + b" " * 24
     out.write(_header("LIBRARY", _ZEROES))
@@ -55,10 +63,11 @@ def write_to(dataset: Dataset, out: BinaryIO, *, created: datetime, version: str
     names = b"".join(_namestrs(dataset.columns))
     out.write(names + _filler(len(names)))
     out.write(_header("OBS", _ZEROES))
-    encoders = [_encoder(column) for column in dataset.columns]
+    encoded = [Remembered(_encoder(column)) for column in dataset.columns]
     written = 0
-    for row in dataset.rows:
-        written += out.write(b"".join(encode(cell) for encode, cell in zip(encoders, row, strict=True)))
+    for columns in columns_of(dataset.rows):
+        cells = [one.of(column) for one, column in zip(encoded, columns, strict=True)]
+        written += out.write(b"".join(chain.from_iterable(zip(*cells, strict=True))))
     out.write(_filler(written))
 
 

@@ -14,10 +14,11 @@ from adapter.exports.adam.methods import BDS_METHODS
 from adapter.exports.adam.readings import reading_rows
 from adapter.exports.adam.responses import response_rows, time_rows
 from adapter.exports.adam.spec import AdamSpec, AdamSpecs, load_adam
-from adapter.exports.adam.subject import Row, SdtmRow, SourceRow, Subject
+from adapter.exports.adam.subject import Records, Row, RowsOfSubjects, SourceRow, Subject
 from adapter.exports.adam.thresholds import endpoint_threshold, windows
-from adapter.exports.dataset import Cell, Dataset, check, sorted_rows
+from adapter.exports.dataset import Cell, Dataset, check
 from adapter.exports.dataset import Row as Cells
+from adapter.exports.runs import SortedRows
 from adapter.exports.sdtm import Build
 from adapter.exports.study import StudyConfig
 from adapter.model.monitoring import Monitoring
@@ -58,14 +59,14 @@ def build_adam(
     """
     withheld: Counter[str] = Counter()
     subjects = _subjects(sdtm, monitorings, protocol, study, withheld)
-    rows: dict[str, list[Cells]] = {name: [] for name in specs.datasets}
+    rows = {name: SortedRows(spec.dataset.columns) for name, spec in specs.datasets.items()}
     for one in subjects:
         readings = reading_rows(one, specs.datasets[READINGS], protocol) if one.monitoring else []
         whole = Whole(one, specs.datasets[SUBJECTS], [arm.code for arm in study.arms], readings)
         antibody = [item.endpoint for item in specs.datasets[READINGS].criteria if item.endpoint]
         whole.positive = endpoint_threshold(protocol, antibody[0]) if antibody else None
         one.adsl = _subject_row(specs.datasets[SUBJECTS], whole)
-        rows[SUBJECTS].append(tuple(one.adsl.values()))
+        rows[SUBJECTS].add([tuple(one.adsl.values())])
         if one.monitoring is None:
             continue
         made = {
@@ -75,8 +76,10 @@ def build_adam(
         }
         for name, found in made.items():
             withheld.update(f"{name} NO_SOURCE_ROW {row.parameter.code}" for row in found if _rootless(row))
-            rows[name] += _bds_rows(specs.datasets[name], found)
-    datasets = tuple(_dataset(specs, specs.datasets[name], found) for name, found in sorted(rows.items()))
+            rows[name].add(_bds_rows(specs.datasets[name], found))
+    datasets = tuple(
+        _dataset(specs, specs.datasets[name], found.finished()) for name, found in sorted(rows.items())
+    )
     return AdamBuild(datasets, dict(sorted(withheld.items())))
 
 
@@ -88,7 +91,7 @@ def _subjects(
     withheld: Counter[str],
 ) -> list[Subject]:
     tables = {one.name: one for one in sdtm.datasets}
-    by_person = {name: _by_subject(table) for name, table in tables.items()}
+    by_person = {name: RowsOfSubjects(table) for name, table in tables.items()}
     sources: dict[str, dict[tuple[str, str, str], SourceRow]] = {}
     for one in sdtm.origins:
         own = sources.setdefault(one.usubjid, {})
@@ -109,22 +112,14 @@ def _subjects(
         found.append(
             Subject(
                 person,
-                by_person["DM"][person.usubjid][0],
-                {name: rows.get(person.usubjid, ()) for name, rows in by_person.items()},
+                by_person["DM"].of(person.usubjid)[0],
+                Records(by_person, person.usubjid),
                 sources.get(person.usubjid, {}),
                 watched_here,
                 windows(protocol, zero) if zero else (),
             )
         )
     return found
-
-
-def _by_subject(table: Dataset) -> dict[str, tuple[SdtmRow, ...]]:
-    found: dict[str, list[SdtmRow]] = {}
-    if any(column.name == "USUBJID" for column in table.columns):
-        for record in table.records():
-            found.setdefault(str(record["USUBJID"]), []).append(record)
-    return {subject: tuple(rows) for subject, rows in found.items()}
 
 
 def _subject_row(spec: AdamSpec, whole: Whole) -> dict[str, Cell]:
@@ -168,8 +163,7 @@ def _rootless(row: Row) -> bool:
 
 
 def _dataset(specs: AdamSpecs, spec: AdamSpec, rows: Sequence[Cells]) -> Dataset:
-    columns = spec.dataset.columns
-    dataset = Dataset(spec.name, spec.dataset.label, columns, sorted_rows(columns, rows))
+    dataset = Dataset(spec.name, spec.dataset.label, spec.dataset.columns, rows)
     check(dataset)
     for index, variable in enumerate(spec.dataset.variables):
         lists = [specs.codelists.codelists[name] for name in variable.codelist]

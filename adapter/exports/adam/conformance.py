@@ -69,7 +69,7 @@ def required_variables(package: Package) -> Iterator[Remark]:
 def one_row_per_subject(package: Package) -> Iterator[Remark]:
     """ADSL has one row per subject of DM, and no analysis speaks of anybody else."""
     adsl = [str(one["USUBJID"]) for one in package.adam["ADSL"].records()]
-    known = {str(one["USUBJID"]) for one in package.sdtm["DM"].records()}
+    known = {str(one["USUBJID"]) for one in package.sdtm["DM"].each()}
     for subject in sorted({one for one in adsl if adsl.count(one) > 1} | (set(adsl) ^ known)):
         yield Remark("AD02", "ADSL", "USUBJID", subject, "not exactly one row for a subject of DM")
     for name, records in package.analyses():
@@ -191,7 +191,7 @@ def criteria(package: Package) -> Iterator[Remark]:
 def sources(package: Package) -> Iterator[Remark]:
     """SRCDOM, SRCVAR and SRCSEQ name a record and a variable that exist, of the same subject."""
     keys = {
-        name: {(one.get("USUBJID"), one.get(f"{name}SEQ")) for one in dataset.records()}
+        name: {(one.get("USUBJID"), one.get(f"{name}SEQ")) for one in dataset.each()}
         for name, dataset in package.sdtm.items()
         if any(column.name == f"{name}SEQ" for column in dataset.columns)
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from fractions import Fraction
 from typing import NamedTuple
@@ -11,7 +11,7 @@ import msgspec
 
 from adapter.exports.adam.spec import Parameter
 from adapter.exports.adam.thresholds import Window
-from adapter.exports.dataset import Cell
+from adapter.exports.dataset import Cell, Dataset
 from adapter.exports.record import Person
 from adapter.model.decision import CriterionResult, Evidence, Verdict
 from adapter.model.monitoring import Monitoring, VisitState
@@ -25,6 +25,42 @@ class SourceRow(NamedTuple):
 
     dataset: str
     number: int
+
+
+class RowsOfSubjects:
+    """The rows of one dataset by subject; those of one subject at a time are held."""
+
+    def __init__(self, table: Dataset) -> None:
+        self._names = [column.name for column in table.columns]
+        self._table = table
+        self._places: dict[str, list[int]] = {}
+        self._last: tuple[str, tuple[SdtmRow, ...]] = ("", ())
+        if "USUBJID" in self._names:
+            at = self._names.index("USUBJID")
+            for place, row in enumerate(table.rows):
+                self._places.setdefault(str(row[at]), []).append(place)
+
+    def of(self, usubjid: str) -> tuple[SdtmRow, ...]:
+        if self._last[0] != usubjid:
+            rows = (self._table.rows[place] for place in self._places.get(usubjid, ()))
+            self._last = usubjid, tuple(dict(zip(self._names, row, strict=True)) for row in rows)
+        return self._last[1]
+
+
+class Records(Mapping[str, tuple[SdtmRow, ...]]):
+    """The rows of one subject by dataset, read when they are asked for."""
+
+    def __init__(self, tables: Mapping[str, RowsOfSubjects], usubjid: str) -> None:
+        self._tables, self._usubjid = tables, usubjid
+
+    def __getitem__(self, name: str) -> tuple[SdtmRow, ...]:
+        return self._tables[name].of(self._usubjid)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tables)
+
+    def __len__(self) -> int:
+        return len(self._tables)
 
 
 class Subject(msgspec.Struct):
