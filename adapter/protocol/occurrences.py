@@ -80,7 +80,7 @@ def _lacks(row: Event, lacking: tuple[tuple[str, str], ...]) -> Truth:
 def _event_timed(row: Event, test: EventTest, frame: Frame) -> Truth:
     """Overlap of the event with the period; an event without an end that is present goes on."""
     if test.timing == "onset":
-        return frame.holds(row.start) if row.start else _undated(frame, test)
+        return frame.holds(row.start) if row.start else _undated(test)
     if test.timing == "end":
         return frame.holds(row.end) if row.end else Truth.UNKNOWN
     begin = row.start or row.recorded
@@ -104,7 +104,7 @@ def _event_timed(row: Event, test: EventTest, frame: Frame) -> Truth:
     return starts & ends
 
 
-def _undated(frame: Frame, test: EventTest) -> Truth:
+def _undated(test: EventTest) -> Truth:
     return Truth.UNKNOWN if test.period.start or test.period.end else Truth.TRUE
 
 

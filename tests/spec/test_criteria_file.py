@@ -184,8 +184,13 @@ def test_what_is_monitored_names_its_visit_and_how_urgent_it_is(tmp_path: Path) 
         ("kind: inclusion", "severity: high", "unknown word 'severity'", "known: "),
         (", met_when: {sex: male}", "", "exactly one of met_when: and decide: is needed", ""),
         ("met_when:", "decide: [], met_when:", "exactly one of met_when: and decide: is needed", ""),
+        ("met_when:", "alternatives: [{name: a, reading: b}], met_when:",
+         "exactly one of met_when: and decide: is needed", ""),
+        ("met_when:", "alternatives: [{reading: b, met_when: {sex: male}}], met_when:",
+         "missing 'name'", "add name: here"),
+        ("met_when:", "flag: {when: {sex: male}}, met_when:", "missing 'name'", "add name: here"),
     ],
-)
+)  # fmt: skip
 def test_mistakes_in_a_criterion(tmp_path: Path, was: str, now: str, message: str, fix: str) -> None:
     with pytest.raises(ProtocolError) as caught:
         read(tmp_path, f"criteria: [{MINIMAL.replace(was, now)}]\n")
