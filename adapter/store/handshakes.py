@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -27,36 +28,30 @@ _HANDSHAKE = Table(
 LASTS = timedelta(minutes=10)
 
 
-class Handshake(msgspec.Struct, frozen=True):
+class Handshakes:
     """``kind`` keeps sign-ins, signatures and launches apart; ``kept`` is whatever its maker needs again."""
 
-    state: str
-    browser: str
-    kept: dict[str, str]
-
-
-class Handshakes:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def begin(self, kind: str, kept: dict[str, str], now: datetime) -> Handshake:
-        """A new one, with random ``state`` (for the address) and ``browser`` (for a cookie)."""
-        made = Handshake(secrets.token_urlsafe(32), secrets.token_urlsafe(32), kept)
+    def begin(self, kind: str, state: str, kept: Mapping[str, str], now: datetime) -> str:
+        """A new one for a random ``state``; returns the random number for the browser's cookie."""
+        browser = secrets.token_urlsafe(32)
         with self._engine.begin() as connection:
             connection.execute(delete(_HANDSHAKE).where(_HANDSHAKE.c.began_at <= _text(now - LASTS)))
             connection.execute(
                 insert(_HANDSHAKE).values(
-                    state_sha256=_hash(made.state),
-                    browser_sha256=_hash(made.browser),
+                    state_sha256=_hash(state),
+                    browser_sha256=_hash(browser),
                     kind=kind,
                     kept=msgspec.json.encode(kept).decode(),
                     began_at=_text(now),
                 )
             )
-        return made
+        return browser
 
-    def finish(self, kind: str, state: str, browser: str, now: datetime) -> Handshake | None:
-        """The one that was begun in this browser not long ago; whoever comes second gets None."""
+    def finish(self, kind: str, state: str, browser: str, now: datetime) -> dict[str, str] | None:
+        """What was kept, if this browser began it not long ago; whoever comes second gets None."""
         mine = (
             _HANDSHAKE.c.state_sha256 == _hash(state),
             _HANDSHAKE.c.browser_sha256 == _hash(browser),
@@ -68,7 +63,7 @@ class Handshakes:
                 return None
         if row.began_at <= _text(now - LASTS):
             return None
-        return Handshake(state, browser, msgspec.json.decode(row.kept, type=dict[str, str]))
+        return msgspec.json.decode(row.kept, type=dict[str, str])
 
 
 def _hash(text: str) -> str:

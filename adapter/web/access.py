@@ -41,12 +41,24 @@ class Gate(Protocol):
 
     def who(self, request: Request) -> Principal | None: ...
 
+    async def check(self, request: Request) -> None:
+        """Raises :class:`Denied` for a request that the principal's browser was tricked into (CSRF)."""
+
+    def csrf(self, request: Request) -> str:
+        """The token that forms on this principal's pages carry; "" where none is needed."""
+
 
 class Shut:
     """Nobody is let in; what an application without accounts does."""
 
     def who(self, request: Request) -> Principal | None:
         return None
+
+    async def check(self, request: Request) -> None:
+        return None
+
+    def csrf(self, request: Request) -> str:
+        return ""
 
 
 class Inside(NamedTuple):
@@ -59,6 +71,12 @@ class Inside(NamedTuple):
 
     def who(self, request: Request) -> Principal | None:
         return self.principal
+
+    async def check(self, request: Request) -> None:
+        return None
+
+    def csrf(self, request: Request) -> str:
+        return ""
 
 
 class Premises(NamedTuple):
@@ -86,20 +104,15 @@ def premises(request: Request) -> Premises:
 async def who(request: Request) -> Principal:
     """The principal of this request; raises :class:`Denied` (401) if nobody is signed in. Asked once."""
     found: Principal | None = getattr(request.state, "principal", None)
-    if found is None:
-        found = await run_in_threadpool(premises(request).gate.who, request)
-        request.state.principal = found
+    if found is not None:
+        return found
+    gate = premises(request).gate
+    found = await run_in_threadpool(gate.who, request)
     if found is None:
         raise Denied(401, "sign in first")
+    await gate.check(request)
+    request.state.principal = found
     return found
-
-
-async def perhaps_who(request: Request) -> Principal | None:
-    """The principal, or None: for pages that anybody may see but that say who is signed in."""
-    try:
-        return await who(request)
-    except Denied:
-        return None
 
 
 class Declared:

@@ -1,7 +1,7 @@
 """The web application: pages, own FHIR endpoint, subscriptions of hospitals, a health check.
 
 Every route says who may use it (:mod:`adapter.web.access`); an application with a route that does not is
-never made. Without accounts nobody is let in.
+never made. Who asks is told by sign-in (:mod:`adapter.web.signin`); without accounts nobody is let in.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fastapi import Depends, FastAPI
+from fastapi.exceptions import RequestValidationError
 from sqlalchemy import Engine
+from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from adapter import __version__
@@ -22,10 +24,11 @@ from adapter.errors import ConfigError, StoreUnavailable
 from adapter.store.database import open_database
 from adapter.store.inbox import Inbox
 from adapter.store.resources import ResourceStore
-from adapter.web import frame, subscriptions
+from adapter.web import frame, signin, subscriptions
 from adapter.web.access import Denied, Premises, open_to_all, require_declared
 from adapter.web.fhir import last_resort, refused, router, unavailable
 from adapter.web.interactions import Clock, Refused
+from adapter.web.signin.openid import NotProven
 
 
 def create_app(
@@ -33,11 +36,13 @@ def create_app(
     clock: Clock = lambda: datetime.now(UTC),
     site: Site | None = None,
     *,
+    study: str = "",
     premises: Premises | None = None,
 ) -> FastAPI:
-    """The application on a database. ``premises`` says what it serves and who is let in; without: nobody.
+    """The application on a database, for one study at one site: people and services sign in, unless
+    ``premises`` says otherwise what it serves and who is let in.
 
-    ``site`` brings the channels on which its hospital's subscriptions arrive.
+    ``site`` brings settings of sign-in and the channels on which its hospital's subscriptions arrive.
     """
     engine = database if isinstance(database, Engine) else open_database(database)
     store = ResourceStore(engine)
@@ -51,8 +56,12 @@ def create_app(
     app = FastAPI(
         title="trial-fhir-adapter", version=__version__, openapi_url=None, docs_url=None, lifespan=lifespan
     )
-    app.state.premises = premises or Premises("", "", clock=clock)
     pages = frame.Pages()
+    if premises is None:
+        desk = signin.Desk(engine, site or Site(name="", site_id=""), clock)
+        premises = Premises(study, desk.site.site_id, desk, clock)
+        app.include_router(signin.router(desk, pages))
+    app.state.premises = premises
     app.add_middleware(frame.SecurityHeaders)
     app.mount("/static", StaticFiles(directory=frame.STATIC), name="static")
     app.include_router(frame.router(pages))
@@ -62,6 +71,9 @@ def create_app(
     app.add_exception_handler(Refused, refused)
     app.add_exception_handler(StoreUnavailable, unavailable)
     app.add_exception_handler(Denied, frame.answer_denied(pages))
+    app.add_exception_handler(NotProven, signin.answer_not_proven(pages))
+    for fault in (HTTPException, RequestValidationError):
+        app.add_exception_handler(fault, frame.answer_fault(pages))
 
     @app.get("/healthz", dependencies=[Depends(open_to_all("says only that it runs"))])
     def healthz() -> dict[str, str]:
@@ -94,18 +106,23 @@ def serve(
     *,
     shielded: bool = False,
     site: Site | None = None,
+    study: str = "",
 ) -> None:
-    """Serve until interrupted. Raises :class:`ConfigError` for a host that is not loopback, unless
-    ``shielded``: a container's own network of which only 127.0.0.1 of the machine is published."""
+    """Serve until interrupted. Raises :class:`ConfigError` for a host that is not loopback, unless the site
+    names its https ``public_url``, or it is ``shielded``: a container's own network of which only 127.0.0.1
+    of the machine is published."""
     import uvicorn
 
-    if not shielded and host != "localhost" and not _is_loopback(host):
+    public = site is not None and site.sign_in.public_url.startswith("https://")
+    if not (shielded or public or host == "localhost" or _is_loopback(host)):
         raise ConfigError(
-            "the FHIR endpoint has no access control yet and listens on this machine only",
+            "passwords and patients' data would travel in the clear",
             where=host,
-            fix="use 127.0.0.1, ::1 or localhost; --shielded only behind something that keeps strangers out",
+            fix="use 127.0.0.1 behind something that ends TLS, and name its address: site.toml, "
+            "sign_in.public_url",
         )
-    uvicorn.run(create_app(database, site=site), host=host, port=port, log_level="warning", access_log=False)
+    app = create_app(database, site=site, study=study)
+    uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)
 
 
 def _is_loopback(host: str) -> bool:

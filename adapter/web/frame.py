@@ -15,10 +15,11 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapter.access import Principal, allows
-from adapter.web.access import Denied, allowed, open_to_all, perhaps_who, premises, routes_of
+from adapter.web.access import Denied, allowed, open_to_all, premises, routes_of
 from adapter.web.texts import LANGUAGES, Language, Voice, language_of
 
 HERE = Path(__file__).parent
@@ -70,8 +71,7 @@ class Pages:
     posts; requests by htmx carry it by themselves.
     """
 
-    def __init__(self, csrf: Callable[[Request], str] = lambda _request: "") -> None:
-        self._csrf = csrf
+    def __init__(self) -> None:
         self._environment = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -110,7 +110,7 @@ class Pages:
             principal=principal,
             may=may,
             nav=nav,
-            csrf=self._csrf(request),
+            csrf=here.gate.csrf(request),
             static=static_url,
             here=path + (f"?{request.url.query}" if request.url.query else ""),
             place=" · ".join(one for one in (here.study, here.site) if one) if principal else "",
@@ -169,10 +169,30 @@ def answer_denied(pages: Pages) -> Callable[[Request, Exception], Any]:
             return _machine(request, fault)
         if fault.status == 401:
             return _to_sign_in(request)
-        principal = await perhaps_who(request)
+        principal = await _signed_in(request)
         return await run_in_threadpool(not_possible, pages, request, principal, fault.status)
 
     return denied
+
+
+def answer_fault(pages: Pages) -> Callable[[Request, Exception], Any]:
+    """Turns what FastAPI itself refuses (no such page, a form that cannot be read) into a page or JSON.
+    Quotes nothing of what was sent."""
+
+    async def faulty(request: Request, fault: Exception) -> Response:
+        status = fault.status_code if isinstance(fault, HTTPException) else 422
+        if wants_page(request):
+            principal = await _signed_in(request)
+            return await run_in_threadpool(not_possible, pages, request, principal, status)
+        return _machine(request, Denied(status, HTTPStatus(status).phrase))
+
+    return faulty
+
+
+async def _signed_in(request: Request) -> Principal | None:
+    """Who looks at a page about a fault; looking is safe, whatever the request wanted."""
+    gate = premises(request).gate
+    return await run_in_threadpool(gate.who, request)
 
 
 def not_possible(pages: Pages, request: Request, principal: Principal | None, status: int) -> HTMLResponse:
