@@ -12,12 +12,11 @@ from typing import Annotated
 import typer
 from rich.progress import Progress as Bar
 
-from adapter import assurance, certificate, monitoring, pipeline
+from adapter import assurance, certificate, explaining, monitoring, pipeline
 from adapter.cli import (
     audit,
     doctor,
     explain_text,
-    explain_view,
     fetch_view,
     follow_view,
     keys,
@@ -194,12 +193,12 @@ def explain(
     """
     trial = pipeline.open_trial(protocol, site)
     kept = pipeline.read_screening(Workspace(workspace))
-    decision = explain_view.decision_of(trial, kept, subject)
-    followed = explain_view.monitored(monitoring.read_monitoring(Workspace(workspace)), decision.subject)
+    decision = explaining.decision_of(trial, kept, subject)
+    followed = explaining.monitored(monitoring.read_monitoring(Workspace(workspace)), decision.subject)
     results = results_of(decision, followed)
-    voice = explain_view.voice_of(trial, lang)
-    chains = explain_view.chains_of(trial, results, criterion, voice)
-    ladders = explain_view.ladders_of(trial, followed, criterion, voice)
+    voice = explaining.voice_of(trial, lang)
+    chains = explaining.chains_of(trial, results, criterion, voice)
+    ladders = explaining.ladders_of(trial, followed, criterion, voice)
     if as_json:
         for link in (*chains, *ladders):
             print(wire.encode(link).decode())  # noqa: T201

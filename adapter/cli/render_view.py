@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from adapter import config
-from adapter.cli.explain_view import voice_of
+from adapter.explaining import voice_of
 from adapter.pipeline import Trial
 from adapter.protocol.case_file import load_cases
 from adapter.protocol.render.fhir import render_fhir

@@ -21,8 +21,8 @@ import pytest
 from rich.table import Table
 from typer.testing import CliRunner
 
-from adapter import pipeline
-from adapter.cli import explain_text, explain_view
+from adapter import explaining, pipeline
+from adapter.cli import explain_text
 from adapter.cli.app import app
 from adapter.cli.terminal import Terminal, plain
 from adapter.demo.hospital import PLANTED, everyone
@@ -143,12 +143,12 @@ def controls(text: str) -> Iterator[str]:
 
 def test_explained_as_text_and_nothing_else(ward: Ward) -> None:
     trial = pipeline.open_trial()
-    voice = explain_view.voice_of(trial, "en")
+    voice = explaining.voice_of(trial, "en")
     for own, name in ward.people.items():
         shown = StringIO()
         console = Terminal(file=shown, width=120)
         results = results_of(ward.decisions[own])
-        for found in explain_view.chains_of(trial, results, "INCL03", voice):
+        for found in explaining.chains_of(trial, results, "INCL03", voice):
             explain_text.show(console, found, voice)
         said = shown.getvalue()
         assert "INCL03B" in said

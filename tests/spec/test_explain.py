@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from adapter import assurance, pipeline
-from adapter.cli import explain_view
+from adapter import assurance, explaining, pipeline
 from adapter.cli.app import app
 from adapter.errors import ConfigError, NotFound
 from adapter.model import wire
@@ -40,7 +39,7 @@ def decisions() -> dict[str, Decision]:
 
 def chained(case: str, criterion: str) -> Chain:
     return chain(
-        trial().protocol, results_of(decisions()[case]), criterion, explain_view.voice_of(trial(), "en")
+        trial().protocol, results_of(decisions()[case]), criterion, explaining.voice_of(trial(), "en")
     )
 
 
@@ -89,7 +88,7 @@ def test_named_readings_are_explained() -> None:
 @pytest.mark.parametrize("criterion", [found.id for found in trial().protocol.walk()])
 def test_nothing_of_the_verdict_is_lost_or_added(criterion: str) -> None:
     for decision in decisions().values():
-        found = chain(trial().protocol, results_of(decision), criterion, explain_view.voice_of(trial(), "en"))
+        found = chain(trial().protocol, results_of(decision), criterion, explaining.voice_of(trial(), "en"))
         result = decision.criterion(criterion)
         told = sorted((*found.used, *found.ignored, *found.support), key=wire.encode)
         assert told == sorted(result.evidence, key=wire.encode)
@@ -114,14 +113,14 @@ def screening(versions: dict[str, str] | None = None, protocol: str = "NCT038642
 def test_a_person_is_found_by_id_reference_or_merged_record(asked: str) -> None:
     own = decisions()["P0"].subject
     name = {"the id": own, "Patient/": f"Patient/{own}", "merged": "old-record"}[asked]
-    assert explain_view.decision_of(trial(), screening(), name) is decisions()["P0"]
+    assert explaining.decision_of(trial(), screening(), name) is decisions()["P0"]
 
 
 def test_what_is_watched_on_the_study_is_explained_too() -> None:
     """V19a: 9.60 to 4.80 is a fall of 50.0 %, not above 50 %: neither remission, and exactly on the limit."""
     [report] = [one for one in reports() if one.case == "V19a"]
     results = results_of(report.decision, report.monitoring)
-    [found] = explain_view.chains_of(trial(), results, "O2", explain_view.voice_of(trial(), "en"))
+    [found] = explaining.chains_of(trial(), results, "O2", explaining.voice_of(trial(), "en"))
     assert (found.verdict, "BOUNDARY" in found.flags) == (Verdict.NOT_MET, True)
     assert found.kind == "endpoint"
     [line] = found.rule
@@ -133,24 +132,24 @@ def test_what_is_watched_on_the_study_is_explained_too() -> None:
 
 def test_who_or_what_is_not_there_is_said_with_what_to_do() -> None:
     with pytest.raises(NotFound, match=r"decisions\.ndjson") as nobody:
-        explain_view.decision_of(trial(), screening(), "nobody")
+        explaining.decision_of(trial(), screening(), "nobody")
     assert nobody.value.exit_code == 65
     assert "nobody" not in str(nobody.value)  # an id typed by mistake may be a name
     with pytest.raises(NotFound, match="INCL03A"):
-        explain_view.chains_of(
-            trial(), results_of(decisions()["P0"]), "INCL3", explain_view.voice_of(trial(), "en")
+        explaining.chains_of(
+            trial(), results_of(decisions()["P0"]), "INCL3", explaining.voice_of(trial(), "en")
         )
     with pytest.raises(NotFound, match="adapter monitor"):
-        explain_view.chains_of(
-            trial(), results_of(decisions()["P0"]), "O1", explain_view.voice_of(trial(), "en")
+        explaining.chains_of(
+            trial(), results_of(decisions()["P0"]), "O1", explaining.voice_of(trial(), "en")
         )
 
 
 def test_rules_that_changed_since_do_not_explain_older_verdicts() -> None:
     with pytest.raises(ConfigError, match="screen again"):
-        explain_view.decision_of(trial(), screening({"protocol_sha256": "0" * 64}), "P0")
+        explaining.decision_of(trial(), screening({"protocol_sha256": "0" * 64}), "P0")
     with pytest.raises(ConfigError, match="--protocol"):
-        explain_view.decision_of(trial(), screening(protocol="NCT00000000"), "P0")
+        explaining.decision_of(trial(), screening(protocol="NCT00000000"), "P0")
 
 
 def test_the_command_prints_the_chain_and_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from adapter import monitoring, pipeline
-from adapter.cli import explain_view
+from adapter import explaining, monitoring, pipeline
 from adapter.cli.app import app
 from adapter.errors import NotFound
 from adapter.model.monitoring import Monitoring
@@ -33,7 +32,7 @@ def followed(case: str) -> Monitoring:
 
 
 def ladder(case: str, name: str = "X8", language: Language = "en") -> LadderChain:
-    [found] = explain_view.ladders_of(trial(), followed(case), name, explain_view.voice_of(trial(), language))
+    [found] = explaining.ladders_of(trial(), followed(case), name, explaining.voice_of(trial(), language))
     return found
 
 
@@ -81,7 +80,7 @@ def test_another_reading_of_the_text_that_ends_elsewhere_is_told() -> None:
 def test_what_was_corrected_is_told() -> None:
     state = climbed("X8", *BASE, *versions("66", "72", 70, 70, 75), on=100)
     row = msgspec.structs.replace(followed("V24 first halving"), ladders=(state,))
-    [found] = explain_view.ladders_of(trial(), row, "X8", explain_view.voice_of(trial(), "en"))
+    [found] = explaining.ladders_of(trial(), row, "X8", explaining.voice_of(trial(), "en"))
     [text] = found.revisions
     assert text.startswith("would have been halved on 2019-08-12")
     assert text.endswith("result corrected on 2019-08-17")
@@ -95,7 +94,7 @@ def test_the_last_state_leads_nowhere() -> None:
 
 def test_a_ladder_that_nothing_is_kept_of_says_what_to_run() -> None:
     with pytest.raises(NotFound, match="adapter monitor"):
-        explain_view.ladders_of(trial(), None, "X8", explain_view.voice_of(trial(), "en"))
+        explaining.ladders_of(trial(), None, "X8", explaining.voice_of(trial(), "en"))
 
 
 ENGLISH = (

@@ -13,8 +13,8 @@ from typing import get_args
 import pytest
 
 import adapter.model
-from adapter import pipeline
-from adapter.cli import explain_view, render_view
+from adapter import explaining, pipeline
+from adapter.cli import render_view
 from adapter.model.nodes import Node, descend, meaning
 from adapter.model.protocol import Protocol
 from adapter.model.rules import AnchorRule, Condition
@@ -40,7 +40,7 @@ def trial(folder: Path | None = None) -> pipeline.Trial:
 
 
 def voice(language: Language) -> Voice:
-    return explain_view.voice_of(trial(), language)
+    return explaining.voice_of(trial(), language)
 
 
 def nodes() -> list[str]:

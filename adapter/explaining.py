@@ -1,4 +1,4 @@
-"""``adapter explain``: what is kept about one person, and the chains that explain it."""
+"""What is kept about one person, and the chains that explain it: for the terminal and the patient page."""
 
 from __future__ import annotations
 
