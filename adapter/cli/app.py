@@ -25,6 +25,7 @@ from adapter.cli import (
     render_view,
     show,
     snapshots,
+    sponsor,
     sync_view,
     trail,
 )
@@ -49,6 +50,7 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")
 app.command()(doctor.doctor)
 app.add_typer(outbox.app, name="outbox")
+app.add_typer(sponsor.app, name="sponsor")
 app.command()(snapshots.snapshots)
 app.command()(snapshots.diff)
 app.command()(snapshots.lineage)
@@ -360,12 +362,16 @@ def serve(
         str, typer.Option("--site", help="Also take this hospital's subscriptions, docs/subscriptions.md.")
     ] = "",
 ) -> None:
-    """Serve the adapter's own FHIR endpoint at /fhir, /subscriptions of a hospital, and /healthz."""
+    """Serve the adapter's own FHIR endpoint at /fhir, snapshots to sponsors at /sponsor, a hospital's
+    /subscriptions, and /healthz."""
     from adapter.web.app import serve as run
+    from adapter.web.sponsor import Folders
 
     hospital = load_site(product_folder("mappings"), site) if site else None
-    with open_store(Workspace(workspace), datetime.now(UTC)) as database:
-        run(database, host, port, shielded=shielded, site=hospital)
+    here = Workspace(workspace)
+    packages = Folders(here.snapshots, here.root / "served")
+    with open_store(here, datetime.now(UTC)) as database:
+        run(database, host, port, shielded=shielded, site=hospital, packages=packages)
 
 
 @app.command()

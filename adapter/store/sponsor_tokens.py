@@ -81,10 +81,14 @@ class Token(msgspec.Struct, frozen=True):
 
 
 class Shown(NamedTuple):
-    """Whose token somebody showed, and why it does not count ("" if it does)."""
+    """Whose token somebody showed, and why it does not count ("" if it does).
+
+    ``key`` is the id that was shown, if there is such a token; its secret may still be wrong.
+    """
 
     token: Token | None
     refusal: Refusal
+    key: str = ""
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -167,10 +171,10 @@ class SponsorTokens:
             row = connection.execute(select(_TOKEN).where(_TOKEN.c.id == key)).one_or_none()
         kept = row.sha256 if row is not None else "0" * 64
         if not hmac.compare_digest(_digest(secret), kept) or row is None:
-            return Shown(None, "unknown")
+            return Shown(None, "unknown", key if row is not None else "")
         found = _token(row)
         state = found.state(now)
-        return Shown(found, "" if state == "valid" else state)
+        return Shown(found, "" if state == "valid" else state, key)
 
     def received(self, token: Token, receipt: Receipt) -> None:
         """Remember that a token's holder has a snapshot, with the audit's row; said twice it is kept once."""

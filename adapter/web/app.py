@@ -24,7 +24,7 @@ from adapter.errors import ConfigError, StoreUnavailable
 from adapter.store.database import open_database
 from adapter.store.inbox import Inbox
 from adapter.store.resources import ResourceStore
-from adapter.web import frame, signin, subscriptions
+from adapter.web import frame, signin, sponsor, subscriptions
 from adapter.web.access import Denied, Premises, open_to_all, require_declared
 from adapter.web.fhir import last_resort, refused, router, unavailable
 from adapter.web.interactions import Clock, Refused
@@ -38,11 +38,13 @@ def create_app(
     *,
     study: str = "",
     premises: Premises | None = None,
+    packages: sponsor.Folders | None = None,
 ) -> FastAPI:
     """The application on a database, for one study at one site: people and services sign in, unless
     ``premises`` says otherwise what it serves and who is let in.
 
-    ``site`` brings settings of sign-in and the channels on which its hospital's subscriptions arrive.
+    ``site`` brings settings of sign-in and the channels on which its hospital's subscriptions arrive,
+    ``packages`` the snapshots that sponsors pull.
     """
     engine = database if isinstance(database, Engine) else open_database(database)
     store = ResourceStore(engine)
@@ -68,6 +70,8 @@ def create_app(
     app.include_router(router(store, clock, site.zone if site is not None else UTC))
     if site is not None and site.subscriptions:
         app.include_router(subscriptions.router(Inbox(engine), site.subscriptions, site.base_url, clock))
+    if packages is not None:
+        app.include_router(sponsor.router(packages, engine, clock))
     app.add_exception_handler(Refused, refused)
     app.add_exception_handler(StoreUnavailable, unavailable)
     app.add_exception_handler(Denied, frame.answer_denied(pages))
@@ -107,6 +111,7 @@ def serve(
     shielded: bool = False,
     site: Site | None = None,
     study: str = "",
+    packages: sponsor.Folders | None = None,
 ) -> None:
     """Serve until interrupted. Raises :class:`ConfigError` for a host that is not loopback, unless the site
     names its https ``public_url``, or it is ``shielded``: a container's own network of which only 127.0.0.1
@@ -121,7 +126,7 @@ def serve(
             fix="use 127.0.0.1 behind something that ends TLS, and name its address: site.toml, "
             "sign_in.public_url",
         )
-    app = create_app(database, site=site, study=study)
+    app = create_app(database, site=site, study=study, packages=packages)
     uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)
 
 

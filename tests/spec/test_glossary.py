@@ -52,7 +52,7 @@ OTHER_LANGUAGES = (
 # Words that some other module has to write.
 OTHER_WORDS = frozenset(
     {
-        *("DELETE", "GET", "PATCH", "POST", "PUT"),  # HTTP
+        *("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"),  # HTTP
         *("ES384", "JWT", "RS384"),  # RFC 7518, 7519
         *("INCLUSION", "EXCLUSION", "SDTMIG", "TERM", "TRT"),  # SDTM
         *("DOMAIN", "PARMCD", "STUDYID", "TESTCD", "TSPARMCD", "USUBJID"),  # SDTM variables
