@@ -20,7 +20,7 @@ from adapter.exports import profile as profiles
 from adapter.exports import sdtm, snapshots
 from adapter.exports.adam import build as adam
 from adapter.exports.adam.package import write_adam
-from adapter.exports.lineage import traces_of, write_traces
+from adapter.exports.lineage import renamed, traces_of, write_traces
 from adapter.exports.package import ExportReport
 from adapter.exports.pseudonym import Pseudonymiser, SubjectNumbers
 from adapter.exports.sequence import SequenceLog
@@ -176,7 +176,7 @@ def export(
 
     Their time stamp is the start of the screening's day on the site. Subject numbers given once are kept
     in the enrolment log of the workspace, and --SEQ in the sequence log beside it; both stay on the site.
-    The package is also kept as a snapshot, and the lineage of its rows beside it, outside of ``exports``.
+    Both are also kept as one snapshot, and the lineage of their rows beside it, outside of ``exports``.
     """
     screening = read_screening(workspace)
     log = workspace.root / "enrolment-log.json"
@@ -198,8 +198,8 @@ def export(
     )
     analysed = adam.build_adam(built, followed, protocol=trial.protocol, study=study, specs=analyses)
     subjects = built.subjects
+    pseudonyms = Pseudonymiser(study.study_id, study.site_id, key)
     if profile == "research":
-        pseudonyms = Pseudonymiser(study.study_id, study.site_id, key)
         people = profiles.disguises(pseudonyms, subjects)
         seen = profiles.disguised(built.datasets, people, pseudonyms)
         built = msgspec.structs.replace(built, datasets=seen)
@@ -229,19 +229,12 @@ def export(
     built.sequences.save(given)
     numbers.with_numbers(subjects).save(log)
     report = msgspec.structs.replace(report, sequences=built.sequences)
-    if profile == "sponsor":
-        report = _keep(report, workspace, screening, Pseudonymiser(study.study_id, study.site_id, key))
-    return Exported(report, analysis)
-
-
-def _keep(
-    report: ExportReport, workspace: Workspace, screening: Screening, pseudonyms: Pseudonymiser
-) -> ExportReport:
-    """Keep the package as a snapshot, and the lineage of its rows beside it."""
-    kept = snapshots.keep(report.target, workspace.snapshots)
     traces = traces_of(report.origins, screening.facts, report.subjects, pseudonyms)
+    if profile == "research":
+        traces = renamed(traces, {name: one.usubjid for name, one in people.items()}, pseudonyms)
+    kept = snapshots.keep(report.target, workspace.snapshots, {"adam": analysis.target})
     write_traces(traces, workspace.lineage_of(kept.id))
-    return msgspec.structs.replace(report, snapshot=kept.id)
+    return Exported(msgspec.structs.replace(report, snapshot=kept.id), analysis)
 
 
 def _study(trial: Trial, screening: Screening, numbers: SubjectNumbers) -> StudyConfig:

@@ -20,7 +20,7 @@ from adapter.exports import lineage as lineages
 from adapter.exports import snapshots as kept
 from adapter.exports.difference import Cause, Difference
 from adapter.exports.lineage import CellLineage
-from adapter.exports.pseudonym import SubjectNumbers
+from adapter.exports.profile import Profile
 from adapter.model import wire
 from adapter.model.facts import Source
 from adapter.source.changes import HISTORY, Change
@@ -29,6 +29,9 @@ from adapter.trial import Workspace
 
 console = Terminal()
 _WorkspaceOption = Annotated[Path, typer.Option("--workspace", "-w", help="Folder of the results.")]
+_ProfileOption = Annotated[
+    Profile, typer.Option("--profile", help="Whose latest snapshot: of the sponsor or of research.")
+]
 _JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
 
 
@@ -50,11 +53,12 @@ def snapshots(
         print(wire.encode([{**_plain(one), "folder": str(one.folder)} for one in found]).decode())  # noqa: T201
         return
     table = Table(box=None, pad_edge=False)
-    for title in ("id", "time", "datasets", "rows", "protocol"):
+    for title in ("id", "time", "profile", "datasets", "rows", "protocol"):
         table.add_column(title, no_wrap=title == "id", min_width=21 if title == "id" else None)
     for one in found:
         rows = sum(one.rows.values())
-        table.add_row(one.id, one.time, str(len(one.rows)), str(rows), one.versions.get("protocol", ""))
+        protocol = one.versions.get("protocol", "")
+        table.add_row(one.id, one.time, one.profile, str(len(one.rows)), str(rows), protocol)
     console.print(table)
 
 
@@ -62,11 +66,12 @@ def diff(
     former: Annotated[str, typer.Argument(help="Id of a snapshot, or the beginning of one.")],
     latter: Annotated[str, typer.Argument(help="Another one; latest is the last.")] = "latest",
     workspace: _WorkspaceOption = Path("workspace"),
+    profile: _ProfileOption = "sponsor",
     as_json: _JsonOption = False,
 ) -> None:
     """Which subjects and records differ between two snapshots, and which source correction caused it."""
     here = Workspace(workspace)
-    one, other = (kept.named(here.snapshots, name) for name in (former, latter))
+    one, other = (kept.named(here.snapshots, name, profile) for name in (former, latter))
     traces = (lineages.read_traces(here.lineage_of(one.id)), lineages.read_traces(here.lineage_of(other.id)))
     found = differences.difference(one, other, traces)
     if as_json:
@@ -76,28 +81,36 @@ def diff(
 
 
 def lineage(
-    dataset: Annotated[str, typer.Argument(help="A dataset: LB.")],
+    dataset: Annotated[str, typer.Argument(help="A dataset: LB, ADLB.")],
     subject: Annotated[str, typer.Argument(help="SUBJID or USUBJID: 001-003.")],
-    number: Annotated[int, typer.Argument(help="The record's --SEQ; 0 in a dataset without, as DM.")],
-    variable: Annotated[str, typer.Argument(help="A variable: LBSTRESN.")],
+    number: Annotated[int, typer.Argument(help="The record's --SEQ or ASEQ; 0 in a dataset without, as DM.")],
+    variable: Annotated[str, typer.Argument(help="A variable: LBSTRESN, AVAL.")],
     workspace: _WorkspaceOption = Path("workspace"),
     snapshot: Annotated[str, typer.Option("--snapshot", help="Id of a snapshot.")] = "latest",
+    profile: _ProfileOption = "sponsor",
     as_json: _JsonOption = False,
 ) -> None:
     """Where one cell comes from: FHIR resource, version, original text and each transformation.
+
+    A cell of an analysis dataset leads to the SDTM cell it was made of, and through that to the hospital.
 
     Works inside the site, where the subject number is resolved by the enrolment log; outside, sources.csv of
     the package gives the keyed name of each source, by which the site finds it again.
     """
     here = Workspace(workspace)
-    chosen = kept.named(here.snapshots, snapshot)
+    chosen = kept.named(here.snapshots, snapshot, profile)
     traces = lineages.read_traces(here.lineage_of(chosen.id))
     usubjid = _usubjid(subject, (one.usubjid for one in traces))
     found = lineages.cell_lineage(chosen.folder, traces, dataset.upper(), usubjid, number, variable.upper())
     if as_json:
         print(wire.encode(found).decode())  # noqa: T201
         return
-    _show_lineage(found, here, subject)
+    patients = [
+        trace.source.reference
+        for trace in traces
+        if (trace.dataset, trace.usubjid) == ("DM", usubjid) and trace.source.reference.startswith("Patient/")
+    ]
+    _show_lineage(found, here, subject, patients)
 
 
 def _plain(one: kept.Snapshot) -> dict[str, object]:
@@ -112,23 +125,30 @@ def _usubjid(subject: str, known: Iterable[str]) -> str:
     return found[0]
 
 
-def _show_lineage(found: CellLineage, here: Workspace, subject: str) -> None:
-    numbers = SubjectNumbers.load(here.root / "enrolment-log.json")
-    people = [patient for patient, number in numbers.known.items() if found.usubjid.endswith(f"-{number}")]
-    console.print(f"{found.dataset}.{found.variable} ({found.label}) = {found.value or '(empty)'}")
-    console.print(f"snapshot {found.snapshot}, {found.usubjid}, record {found.number}")
-    if people:
-        console.print(f"subject {subject}: Patient/{people[0]}")
-    if not found.traces:
-        console.print(f"{found.origin}: {found.method or 'from the study itself, no hospital record'}")
-    for trace in found.traces:
+def _show_lineage(found: CellLineage, here: Workspace, subject: str, patients: list[str]) -> None:
+    console.print(f"snapshot {found.snapshot}, {found.usubjid}")
+    if patients:
+        console.print(f"subject {subject}: {patients[0]}")
+    one: CellLineage | None = found
+    while one is not None:
         console.print("")
-        console.print(f"{_told(trace.source)}  ({trace.token} in the package)")
+        _show_cell(one, here)
+        one = one.through
+
+
+def _show_cell(found: CellLineage, here: Workspace) -> None:
+    console.print(
+        f"{found.dataset} {found.number} {found.variable} ({found.label}) = {found.value or '(empty)'}"
+    )
+    if not found.traces:
+        console.print(f"  {found.origin}: {found.method or 'from the study itself, no hospital record'}")
+    for trace in found.traces:
+        console.print(f"  {_told(trace.source)}  ({trace.token} in the package)")
         for name in trace.inputs:
-            console.print(f"  computed from {_told(name)}")
+            console.print(f"    computed from {_told(name)}")
         for step in found.steps(trace):
-            console.print(f"  {step.what}: {step.result}")
-        console.print(f"  {_bytes(here, trace.source)}")
+            console.print(f"    {step.what}: {step.result}")
+        console.print(f"    {_bytes(here, trace.source)}")
 
 
 def _told(source: Source) -> str:

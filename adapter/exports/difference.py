@@ -1,15 +1,16 @@
 """What differs between two snapshots, record by record, and which correction of a source did it.
 
 Records are the same if --SEQ is, which a corrected result keeps; in a dataset without --SEQ, if the keys
-are. A record whose own sources changed is explained by them. One whose sources stand (a study day after the
-first dose was corrected) is explained by the corrected sources of the same subject, and else by the versions
-of rules or programs that differ.
+are. A record of analysis is the same if it was made of the same record of SDTM, and its sources are that
+one's; ASEQ counts anew each time. A record whose own sources changed is explained by them. One whose
+sources stand (a study day after the first dose was corrected) is explained by the corrected sources of the
+same subject, and else by the versions of rules or programs that differ.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
 import msgspec
@@ -73,8 +74,8 @@ def difference(
         whole.setdefault(usubjid, set()).update(found)
     records: list[RecordChange] = []
     for name in sorted(former.rows.keys() | latter.rows):
-        for one in _records(name, _rows(former, name), _rows(latter, name)):
-            own = causes.get((one.dataset, one.usubjid, one.number), ())
+        for one, made_of in _records(name, _rows(former, name), _rows(latter, name)):
+            own = tuple(sorted({cause for place in made_of for cause in causes.get(place, ())}))
             through = () if own else tuple(sorted(whole.get(one.usubjid, ())))
             records.append(msgspec.structs.replace(one, causes=own, through=through))
     versions = {
@@ -115,15 +116,18 @@ def _causes(before: Mapping[str, Trace], after: Mapping[str, Trace]) -> tuple[Ca
 
 
 def _rows(snapshot: Snapshot, name: str) -> Dataset | None:
-    path: Path = snapshot.folder / "dataset-json" / f"{name.lower()}.json"
-    return read_dataset_json(path) if path.exists() else None
+    path = snapshot.paths.get(name)
+    return read_dataset_json(snapshot.folder / path) if path else None
 
 
-def _records(name: str, former: Dataset | None, latter: Dataset | None) -> Iterable[RecordChange]:
+def _records(
+    name: str, former: Dataset | None, latter: Dataset | None
+) -> Iterator[tuple[RecordChange, tuple[_Place, ...]]]:
+    """Each record that differs, and the numbered records of SDTM that it is, or was and is made of."""
     before, after = _keyed(former), _keyed(latter)
     for key in sorted(before.keys() | after.keys()):
         old, new = before.get(key), after.get(key)
-        if old == new:
+        if old == new or _unnumbered(old) == _unnumbered(new):
             continue
         row = new or old or {}
         kind: Kind = "added" if old is None else "removed" if new is None else "changed"
@@ -132,8 +136,21 @@ def _records(name: str, former: Dataset | None, latter: Dataset | None) -> Itera
             for variable in dict.fromkeys((*(old or {}), *(new or {})))
             if old and new and old.get(variable, "") != new.get(variable, "")
         }
-        number = int(row.get(f"{name}SEQ") or 0)
-        yield RecordChange(name, row.get("USUBJID", ""), number, " ".join(filter(None, key)), kind, cells)
+        number = int(row.get(f"{name}SEQ") or row.get("ASEQ") or 0)
+        change = RecordChange(name, row.get("USUBJID", ""), number, " ".join(filter(None, key)), kind, cells)
+        yield change, tuple(_made_of(name, one) for one in (old, new) if one)
+
+
+def _unnumbered(row: dict[str, str] | None) -> dict[str, str] | None:
+    """Without ASEQ: it moves when another record comes or goes."""
+    return {name: cell for name, cell in row.items() if name != "ASEQ"} if row else None
+
+
+def _made_of(name: str, row: Mapping[str, str]) -> _Place:
+    usubjid = row.get("USUBJID", "")
+    if row.get("SRCDOM") and row.get("SRCSEQ"):
+        return row["SRCDOM"], usubjid, int(row["SRCSEQ"])
+    return name, usubjid, int(row.get(f"{name}SEQ") or 0)
 
 
 def _keyed(dataset: Dataset | None) -> dict[_Key, dict[str, str]]:
@@ -143,5 +160,17 @@ def _keyed(dataset: Dataset | None) -> dict[_Key, dict[str, str]]:
     keys = [column.name for column in sorted(dataset.columns, key=lambda one: one.key) if column.key]
     if f"{dataset.name}SEQ" in names and "USUBJID" in names:
         keys = ["USUBJID", f"{dataset.name}SEQ"]
-    rows = ({name: exact_text(cell) for name, cell in row.items()} for row in dataset.records())
-    return {tuple(row[name] for name in keys): row for row in rows}
+    found: dict[_Key, dict[str, str]] = {}
+    met: Counter[_Key] = Counter()
+    for record in dataset.each():
+        row = {name: exact_text(cell) for name, cell in record.items()}
+        of_source = "ASEQ" in keys and row.get("SRCSEQ") and not row.get("DTYPE")
+        own = (
+            ["USUBJID", "PARAMCD", "SRCDOM", "SRCSEQ"]
+            if of_source
+            else [one for one in keys if one != "ASEQ"]
+        )
+        key = tuple(row[name] for name in own)
+        met[key] += 1
+        found[key if met[key] == 1 else (*key, str(met[key]))] = row
+    return found

@@ -8,6 +8,7 @@ what is told is what ran then.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -19,10 +20,12 @@ from adapter.exports.dataset_json import read_dataset_json
 from adapter.exports.exact import exact_text
 from adapter.exports.origin import Origin
 from adapter.exports.own_xml import read_xml
+from adapter.exports.profile import RESEARCH
 from adapter.exports.pseudonym import Pseudonymiser
 from adapter.model import wire
 from adapter.model.facts import Coding, Event, Facts, Finding, Intervention, Source
 
+_PREDECESSOR = re.compile(r"([A-Z0-9]+)\.([A-Z0-9]+)\.?")
 _NAMES = {"o": "http://www.cdisc.org/ns/odm/v1.3", "d": "http://www.cdisc.org/ns/def/v2.1"}
 Fact = Finding | Event | Intervention
 
@@ -61,7 +64,10 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class CellLineage(msgspec.Struct, frozen=True):
-    """One cell: its value, how the variable is made, and the way from each source."""
+    """One cell: its value, how the variable is made, and the way from each source.
+
+    ``through`` is the cell it was made of: of SDTM by SRCDOM, SRCVAR and SRCSEQ, or its predecessor.
+    """
 
     snapshot: str
     dataset: str
@@ -73,6 +79,7 @@ class CellLineage(msgspec.Struct, frozen=True):
     origin: str
     method: str
     traces: tuple[Trace, ...]
+    through: CellLineage | None = None
 
     def steps(self, trace: Trace) -> Iterator[Step]:
         """From the resource to the cell, in order."""
@@ -117,6 +124,18 @@ def traces_of(
     return tuple(sorted(found, key=lambda one: (one.dataset, one.usubjid, one.number, one.source)))
 
 
+def renamed(
+    traces: Iterable[Trace], names: Mapping[str, str], pseudonyms: Pseudonymiser
+) -> tuple[Trace, ...]:
+    """The traces as of a package whose subjects have other names (USUBJID to USUBJID) and tokens."""
+    return tuple(
+        msgspec.structs.replace(
+            one, usubjid=names[one.usubjid], token=pseudonyms.token(RESEARCH, one.token) if one.token else ""
+        )
+        for one in traces
+    )
+
+
 def sources_csv(origins: Iterable[Origin], pseudonyms: Pseudonymiser) -> bytes:
     """What of this leaves the site: for each numbered row the keyed names of its sources."""
     lines = sorted(
@@ -150,33 +169,66 @@ def read_traces(path: Path) -> tuple[Trace, ...]:
 def cell_lineage(
     snapshot: Path, traces: Iterable[Trace], dataset: str, usubjid: str, number: int, variable: str
 ) -> CellLineage:
-    """Where one cell comes from. ``number`` is --SEQ, 0 where the dataset has none.
+    """Where one cell comes from. ``number`` is --SEQ or ASEQ, 0 where the dataset has none.
 
     Raises :class:`NotFound` for a dataset, row or variable that is not in the snapshot.
     """
-    path = snapshot / "dataset-json" / f"{dataset.lower()}.json"
-    if not path.exists():
+    known = [one for one in traces if one.usubjid == usubjid]
+    package = next(
+        (one for one in (snapshot, *_parts(snapshot)) if _dataset_json(one, dataset).exists()), None
+    )
+    if package is None:
         raise NotFound(f"no dataset {dataset}", where=str(snapshot.name))
-    rows = read_dataset_json(path)
+    rows = read_dataset_json(_dataset_json(package, dataset))
     row = _row(rows, usubjid, number)
     if variable not in row:
-        known = ", ".join(row)
-        raise NotFound(f"{dataset} has no variable {variable}", where=snapshot.name, fix=f"one of {known}")
-    origin, method = _made(snapshot / "define.xml", dataset, variable)
+        names = ", ".join(row)
+        raise NotFound(f"{dataset} has no variable {variable}", where=snapshot.name, fix=f"one of {names}")
+    origin, method = _made(package / "define.xml", dataset, variable)
     label = next(one.label for one in rows.columns if one.name == variable)
-    own = [one for one in traces if (one.dataset, one.usubjid, one.number) == (dataset, usubjid, number)]
+    own = [one for one in known if (one.dataset, one.number) == (dataset, number)]
+    before = _before(row, origin, method)
+    through = cell_lineage(snapshot, known, before[0], usubjid, before[1], before[2]) if before else None
     return CellLineage(
-        snapshot.name, dataset, usubjid, number, variable, label, row[variable], origin, method, tuple(own)
+        snapshot.name,
+        dataset,
+        usubjid,
+        number,
+        variable,
+        label,
+        row[variable],
+        origin,
+        method,
+        tuple(own),
+        through,
     )
+
+
+def _parts(snapshot: Path) -> list[Path]:
+    """The packages within a snapshot: those made of it."""
+    return sorted(path.parent for path in snapshot.glob("*/manifest.json"))
+
+
+def _dataset_json(package: Path, dataset: str) -> Path:
+    return package / "dataset-json" / f"{dataset.lower()}.json"
+
+
+def _before(row: Mapping[str, str], origin: str, method: str) -> tuple[str, int, str] | None:
+    """Dataset, number and variable of the cell that an analysis cell was made of, if one is named."""
+    if origin == "Predecessor" and (named := _PREDECESSOR.fullmatch(method)):
+        return named[1], 0, named[2]
+    if row.get("SRCDOM") and row.get("SRCSEQ"):
+        return row["SRCDOM"], int(row["SRCSEQ"]), row["SRCVAR"]
+    return None
 
 
 def _row(rows: Dataset, usubjid: str, number: int) -> dict[str, str]:
     for row in rows.records():
-        if row.get("USUBJID") == usubjid and (row.get(f"{rows.name}SEQ") or 0) == number:
+        if row.get("USUBJID") == usubjid and (row.get(f"{rows.name}SEQ") or row.get("ASEQ") or 0) == number:
             return {name: exact_text(cell) for name, cell in row.items()}
     raise NotFound(
         f"{rows.name} has no row {number} of {usubjid}",
-        fix="the number is --SEQ; 0 for a dataset without",
+        fix="the number is --SEQ, in analysis datasets ASEQ; 0 for a dataset without",
     )
 
 
@@ -191,7 +243,8 @@ def _made(define: Path, dataset: str, variable: str) -> tuple[str, str]:
     origins = root.xpath(f"//o:ItemDef[@OID='IT.{oid}']/d:Origin/@Type", namespaces=_NAMES)
     method = text(f"//o:MethodDef[@OID='MT.{oid}']/o:Description")
     comment = text(f"//d:CommentDef[@OID='COM.{oid}']/o:Description")
-    return "".join(origins), method or comment
+    before = text(f"//o:ItemDef[@OID='IT.{oid}']/d:Origin/o:Description")
+    return "".join(origins), method or comment or before
 
 
 def _fact(known: Mapping[tuple[str, str], list[Fact]], origin: Origin) -> Fact | None:

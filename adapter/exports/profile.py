@@ -28,6 +28,7 @@ from adapter.exports.pseudonym import Pseudonymiser
 from adapter.exports.runs import SortedRows
 
 Profile: TypeAlias = Literal["sponsor", "research"]
+RESEARCH = "research"
 LARGEST_SHIFT, OLDEST_AGE = 180, 89
 _DATE = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2})(T[\d:.]+)?)?)?")
 _WHOLE_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:T[\d:.]+)?")
@@ -104,7 +105,7 @@ def _cell(column: Column, cell: Cell, one: Disguise, pseudonyms: Pseudonymiser) 
     if isinstance(cell, str):
         if column.kind in ("date", "datetime") or _WHOLE_DATE.fullmatch(cell):
             return shifted(cell, one.days, ends=column.name.endswith("ENDTC") or column.name == "DTHDTC")
-        return pseudonyms.token("research", cell) if _TOKEN.fullmatch(cell) else cell
+        return pseudonyms.token(RESEARCH, cell) if _TOKEN.fullmatch(cell) else cell
     if column.is_day:
         return int(cell) + one.days
     if column.name in ("AGE", "AAGE") and cell > OLDEST_AGE:

@@ -2,8 +2,11 @@
 
 A snapshot is a package (:mod:`package`) kept under ``<day>-<12 digits of its manifest's SHA-256>``. The
 manifest names the hash of every file, so the id stands for all of them: the same facts, rules and programs
-give the same id again, and nothing is written twice. What the site alone may know (:mod:`lineage`) lies
-elsewhere.
+give the same id again, and nothing is written twice. Analysis datasets made of the package lie in it as a
+folder, and its manifest names them too. What the site alone may know (:mod:`lineage`) lies elsewhere.
+
+Two snapshots of one day differ in their hashes only, which say nothing of time. So ``.order`` beside them has
+a line for each time that another one became the latest.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +23,12 @@ import msgspec
 
 from adapter.errors import ExportError, NotFound
 
-MANIFEST = "manifest.json"
+MANIFEST, ORDER = "manifest.json", ".order"
 _DIGITS = 12
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """One kept package; ``rows`` by dataset."""
+    """One kept package; ``rows`` by dataset, ``paths`` of their Dataset-JSON files within it."""
 
     id: str
     folder: Path
@@ -34,31 +38,74 @@ class Snapshot(msgspec.Struct, frozen=True):
     rows: dict[str, int]
     versions: dict[str, str]
     checks: dict[str, Any] = {}
+    profile: str = "sponsor"
+    paths: dict[str, str] = {}
 
 
-def keep(package: Path, snapshots: Path) -> Snapshot:
+def keep(package: Path, snapshots: Path, parts: Mapping[str, Path] | None = None) -> Snapshot:
     """Keep a copy of a package, whole or not at all; one that is kept already is compared, not written.
 
-    Raises :class:`ExportError` if a file is not the one its manifest names.
+    ``parts`` are packages made of it, by the name of the folder that each becomes. Raises
+    :class:`ExportError` if a file is not the one its manifest names.
     """
-    name = id_of(package)
-    target = snapshots / name
-    if not target.exists():
-        verify(package)
-        snapshots.mkdir(parents=True, exist_ok=True)
-        draft = snapshots / f".{name}.draft-{os.getpid()}"
-        shutil.rmtree(draft, ignore_errors=True)
-        try:
-            shutil.copytree(package, draft)
+    snapshots.mkdir(parents=True, exist_ok=True)
+    draft = snapshots / f".draft-{os.getpid()}"
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        shutil.copytree(package, draft)
+        for name, part in sorted((parts or {}).items()):
+            shutil.copytree(part, draft / name)
+            _name_in_manifest(draft, name)
+        verify(draft)
+        target = snapshots / id_of(draft)
+        if not target.exists():
             for path in draft.rglob("*"):
                 if path.is_file():
                     path.chmod(0o444)
             _sync(draft)
             draft.rename(target)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
     verify(target)
-    return read(target)
+    kept = read(target)
+    _remember(snapshots, kept)
+    return kept
+
+
+def _name_in_manifest(folder: Path, part: str) -> None:
+    """The datasets, documents and standards of a part, and its manifest, named by that of the whole."""
+    _, whole = _manifest(folder)
+    data, own = _manifest(folder / part)
+
+    def within(files: Mapping[str, Any]) -> dict[str, Any]:
+        return {f"{part}/{path}": told for path, told in files.items()}
+
+    whole["datasets"] += [{**one, "files": within(one["files"])} for one in own["datasets"]]
+    named = {MANIFEST: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}}
+    whole["documents"] = dict(sorted({**whole["documents"], **within({**own["documents"], **named})}.items()))
+    whole["standards"] = dict(sorted({**whole["standards"], **own["standards"]}.items()))
+    text = json.dumps(whole, indent=1, ensure_ascii=True) + "\n"
+    (folder / MANIFEST).write_text(text, encoding="utf-8", newline="\n")
+
+
+def _remember(snapshots: Path, kept: Snapshot) -> None:
+    """A line more in the order, unless this is the latest of its profile already."""
+    before = [one for one in listed(snapshots) if one.profile == kept.profile]
+    if before and before[-1].id == kept.id and kept.id in order(snapshots):
+        return
+    with (snapshots / ORDER).open("a", encoding="ascii") as lines:
+        lines.write(f"{kept.id}\n")
+        lines.flush()
+        os.fsync(lines.fileno())
+
+
+def order(snapshots: Path) -> dict[str, int]:
+    """When each snapshot became the latest, last: a number to sort by within a day."""
+    try:
+        lines = (snapshots / ORDER).read_text(encoding="ascii").splitlines()
+    except FileNotFoundError:
+        return {}
+    return {name: number for number, name in enumerate(lines, start=1)}
 
 
 def id_of(package: Path) -> str:
@@ -79,23 +126,31 @@ def read(folder: Path) -> Snapshot:
         {one["name"]: one["rows"] for one in manifest["datasets"]},
         {**manifest["versions"], **manifest["standards"], "program": manifest["producer"]["version"]},
         manifest.get("checks", {}),
+        manifest.get("pseudonymisation", {}).get("profile", "sponsor"),
+        {one["name"]: _dataset_json(one["files"]) for one in manifest["datasets"]},
     )
 
 
+def _dataset_json(files: Mapping[str, Any]) -> str:
+    return next((path for path in files if path.endswith(".json")), "")
+
+
 def listed(snapshots: Path) -> tuple[Snapshot, ...]:
-    """All that are kept, by time and id."""
+    """All that are kept, by time; those of one time in the order in which they became the latest."""
     folders = [one for one in snapshots.glob("*") if (one / MANIFEST).is_file() and one.name[0] != "."]
-    return tuple(sorted(map(read, folders), key=lambda one: (one.time, one.id)))
+    places = order(snapshots)
+    return tuple(sorted(map(read, folders), key=lambda one: (one.time, places.get(one.id, 0), one.id)))
 
 
-def named(snapshots: Path, name: str) -> Snapshot:
-    """The one with this id or an unmistakable beginning of it; ``latest`` is the last by time.
+def named(snapshots: Path, name: str, profile: str = "sponsor") -> Snapshot:
+    """The one with this id or an unmistakable beginning of it; ``latest`` is the last of the profile.
 
     Raises :class:`NotFound`.
     """
     known = listed(snapshots)
-    if name == "latest" and known:
-        return known[-1]
+    of_profile = [one for one in known if one.profile == profile]
+    if name == "latest" and of_profile:
+        return of_profile[-1]
     found = [one for one in known if one.id.startswith(name)]
     if len(found) == 1:
         return found[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -49,6 +50,26 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         and one.concept == "albumin"
         and one.original_unit == "g/L"
         and not one.source.path
+    )
+    correct(folder / "bulk", trace.source.reference)
+    return Made(workspace, first, exported(folder / "bulk", workspace), trace)
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """The same, with an albumin of somebody who is on the study and so in ADLB."""
+    folder = tmp_path_factory.mktemp("followed")
+    hospital.generate(folder / "bulk", patients=120)
+    workspace = Workspace(folder / "workspace")
+    first = exported(folder / "bulk", workspace)
+    rows = read_dataset_json(first.folder / first.paths["ADLB"]).records()
+    analysed = {
+        (row["USUBJID"], row["SRCSEQ"]) for row in rows if row["SRCDOM"] == "LB" and row["PARAMCD"] == "ALB"
+    }
+    trace = next(
+        one
+        for one in read_traces(workspace.lineage_of(first.id))
+        if one.dataset == "LB" and (one.usubjid, one.number) in analysed and one.original_unit == "g/L"
     )
     correct(folder / "bulk", trace.source.reference)
     return Made(workspace, first, exported(folder / "bulk", workspace), trace)
@@ -113,18 +134,27 @@ def test_the_manifest_names_versions_terminology_and_checks(made: Made) -> None:
         "software_sha256",
         "landing_sha256",
     } <= made.first.versions.keys()
-    assert manifest["standards"] == {"SDTM CT": "2025-03-28", "SDTMIG": "3.4"}
+    assert manifest["standards"] == {
+        "ADaM CT": "2025-03-28",
+        "ADaMIG": "1.3",
+        "SDTM CT": "2025-03-28",
+        "SDTMIG": "3.4",
+    }
     assert manifest["checks"]
     assert (
         made.first.rows["LB"] == len(read_dataset_json(made.first.folder / "dataset-json/lb.json").rows) > 0
     )
+    described = {"define.xml", "define.html", "define2-1.xsl"}
     assert set(manifest["documents"]) == {
-        "define.xml",
-        "define.html",
-        "define2-1.xsl",
+        *described,
         "odm.xml",
         "sources.csv",
+        *(f"adam/{name}" for name in described),
+        "adam/manifest.json",
     }
+    assert made.first.rows["ADLB"] == len(
+        read_dataset_json(made.first.folder / made.first.paths["ADLB"]).rows
+    )
 
 
 @pytest.mark.parametrize("harm", ["changed", "gone", "added"])
@@ -228,6 +258,91 @@ def test_the_difference_names_subject_record_cells_and_the_correction(made: Made
         assert one.causes or one.through, one
 
 
+def analysed(made: Made, snapshot: snapshots.Snapshot) -> tuple[int, Mapping[str, object]]:
+    """A record of ADLB that was made of a corrected record of LB, by its number."""
+    traces = read_traces(made.workspace.lineage_of(snapshot.id))
+    corrected = {
+        (one.usubjid, one.number) for one in traces if one.dataset == "LB" and one.source.version == "7"
+    }
+    rows = read_dataset_json(snapshot.folder / "adam/dataset-json/adlb.json").records()
+    (row,) = [
+        one
+        for one in rows
+        if one["SRCDOM"] == "LB" and (one["USUBJID"], one["SRCSEQ"]) in corrected and not one["DTYPE"]
+    ]
+    return int(str(row["ASEQ"])), row
+
+
+def test_a_cell_of_analysis_leads_through_sdtm_to_the_resource(followed: Made) -> None:
+    made, traces = followed, read_traces(followed.workspace.lineage_of(followed.second.id))
+    number, row = analysed(made, made.second)
+    found = cell_lineage(made.second.folder, traces, "ADLB", str(row["USUBJID"]), number, "AVAL")
+    assert (found.value, found.traces) == ("31.5", ())
+    sdtm = found.through
+    assert sdtm is not None
+    assert (sdtm.dataset, sdtm.number, sdtm.variable, sdtm.value) == ("LB", row["SRCSEQ"], "LBSTRESN", "31.5")
+    (trace,) = sdtm.traces
+    assert (trace.source.reference, trace.source.version) == (made.trace.source.reference, "7")
+    assert (trace.original, trace.original_unit) == ("31.5", "g/L")
+
+
+def test_a_predecessor_leads_to_the_cell_it_copies(followed: Made) -> None:
+    """ADLB.TRTP is ADSL.TRT01P; ADSL.SEX is DM.SEX, whose sources are Patient, consent and enrolment."""
+    made, traces = followed, read_traces(followed.workspace.lineage_of(followed.second.id))
+    number, row = analysed(made, made.second)
+    planned = cell_lineage(made.second.folder, traces, "ADLB", str(row["USUBJID"]), number, "TRTP").through
+    assert planned is not None
+    assert (planned.dataset, planned.variable, planned.value) == ("ADSL", "TRT01P", row["TRTP"])
+    sex = cell_lineage(made.second.folder, traces, "ADSL", str(row["USUBJID"]), 0, "SEX").through
+    assert sex is not None
+    assert (sex.dataset, sex.variable) == ("DM", "SEX")
+    assert "Patient" in {one.source.reference.split("/")[0] for one in sex.traces}
+
+
+def test_a_corrected_result_is_the_cause_of_what_changed_in_analysis(followed: Made) -> None:
+    found = [one for one in compared(followed).records if one.dataset == "ADLB"]
+    number, _ = analysed(followed, followed.second)
+    (change,) = [one for one in found if one.number == number and "AVAL" in one.cells]
+    assert change.kind == "changed"
+    assert change.cells["AVAL"] == (followed.trace.value, "31.5")
+    assert [one.reference for one in change.causes] == [followed.trace.source.reference]
+    assert {one.usubjid for one in found} == {followed.trace.usubjid}
+
+
+def test_the_latest_of_a_day_is_the_one_exported_last(made: Made, tmp_path: Path) -> None:
+    """Whatever their hashes: kept in both orders, and the first again after the second."""
+    for name, kept in (("there", (made.first, made.second)), ("back", (made.second, made.first))):
+        for one in kept:
+            snapshots.keep(one.folder, tmp_path / name)
+        assert snapshots.named(tmp_path / name, "latest").id == kept[-1].id
+        assert [one.id for one in snapshots.listed(tmp_path / name)] == [one.id for one in kept]
+    snapshots.keep(made.first.folder, tmp_path / "there")
+    assert snapshots.named(tmp_path / "there", "latest").id == made.first.id
+    before = contents(tmp_path / "there")
+    snapshots.keep(made.first.folder, tmp_path / "there")
+    assert contents(tmp_path / "there") == before
+
+
+def test_research_has_snapshots_and_lineage_of_its_own(made: Made) -> None:
+    done = pipeline.export(pipeline.open_trial(), made.workspace, key=KEY, profile="research").sdtm
+    kept = snapshots.named(made.workspace.snapshots, "latest", "research")
+    assert (kept.id, kept.profile) == (done.snapshot, "research")
+    assert snapshots.named(made.workspace.snapshots, "latest").profile == "sponsor"
+    traces = read_traces(made.workspace.lineage_of(kept.id))
+    own = {one.source.reference: one for one in traces if one.dataset == "LB"}
+    trace = own[made.trace.source.reference]
+    assert trace.usubjid != made.trace.usubjid
+    found = cell_lineage(kept.folder, traces, "LB", trace.usubjid, trace.number, "LBSTRESN")
+    assert (found.value, found.traces[0].original) == ("31.5", "31.5")
+    tokens = {row["QVAL"] for row in read_dataset_json(kept.folder / kept.paths["SUPPLB"]).records()}
+    assert trace.token in tokens
+    assert not {one.usubjid for one in traces} & {
+        one.usubjid for one in read_traces(made.workspace.lineage_of(made.second.id))
+    }
+    shutil.rmtree(kept.folder)
+    (made.workspace.root / "lineage" / f"{kept.id}.ndjson").unlink()
+
+
 def test_nothing_differs_from_itself(made: Made) -> None:
     traces = read_traces(made.workspace.lineage_of(made.first.id))
     found = difference(made.first, made.first, (traces, traces))
@@ -237,7 +352,7 @@ def test_nothing_differs_from_itself(made: Made) -> None:
 def test_the_commands(made: Made) -> None:
     where = ("-w", str(made.workspace.root))
     listed = run("snapshots", "--verify", "--json", *where)
-    assert [one["id"] for one in json.loads(listed.stdout)] == sorted((made.first.id, made.second.id))
+    assert [one["id"] for one in json.loads(listed.stdout)] == [made.first.id, made.second.id]
     subject = made.trace.usubjid.split("-", 2)[2]
     shown = run(
         "lineage", "LB", subject, str(made.trace.number), "LBSTRESN", "--snapshot", made.second.id, *where
