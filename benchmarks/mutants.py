@@ -64,6 +64,8 @@ TESTS = (
     "tests/spec/test_days_on_record.py",
     "tests/spec/test_thresholds.py",
     "tests/spec/test_which_readings.py",
+    "tests/spec/test_readings_set_apart.py",
+    "tests/spec/test_attested_answers.py",
     "tests/spec/test_changes_between_readings.py",
     "tests/spec/test_events_and_drugs.py",
     "tests/spec/test_dose_words.py",

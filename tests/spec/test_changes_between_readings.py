@@ -44,7 +44,8 @@ def ruled(folder: Path, condition: str, *rows: Row) -> CriterionResult:
     return decision.criterion("RULE")
 
 
-# In percent of the first value, for every pair of numbers that both texts allow. "<70" is above 0: else it said 0.
+# In percent of the first value, for all pairs of numbers that both texts allow.
+# What is reported as "<70" is above 0: else it would say 0.
 CHANGES = """
 first | second | fall      | rise
 100   | 70     | 30        | -30
@@ -57,6 +58,7 @@ first | second | fall      | rise
 10    | >5     | <50       | >-50
 10    | >=5    | <=50      | >=-50
 <10   | 5      | <50       | >-50
+<10   | >=0    | <=100     | >=-100
 10    | 0      | 100       | -100
 >10   | 0      | 100       | -100
 10    | >=0    | <=100     | >=-100
@@ -196,3 +198,10 @@ def test_how_far_apart_two_chosen_readings_are(tmp_path: Path, apart: str, value
     number, _, month = value.partition(" in ")
     rows = [protein("10", "2019-01-10"), protein(number, "2019-05" if month else "2019-05-10")]
     assert ruled(tmp_path, SHARE % apart, *rows).verdict.value == expected
+
+
+@pytest.mark.parametrize(("value", "expected"), [("5", "met"), ("3", "not_met")])
+def test_a_limit_that_is_the_reading_nearest_to_a_day(tmp_path: Path, value: str, expected: str) -> None:
+    """Half of the 8 of 10 May, not half of the 20 of 30 May."""
+    rows = [protein("8", "2019-05-10"), protein("20", "2019-05-30"), protein(value, "2019-01-10")]
+    assert told(ruled(tmp_path, "{reading: before, above: 0.5 x reading:about_may}", *rows)) == expected

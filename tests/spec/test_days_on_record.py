@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from adapter.model.decision import CriterionResult
-from adapter.model.facts import Coding
+from adapter.model.facts import Coding, Source
 from adapter.protocol import evaluate, load
 from tests.spec.protocol_words import SCREENING, ZONE, Row, facts, had, lab, took, vocabulary
 from tests.spec.test_why import shown
@@ -172,3 +172,13 @@ def test_which_drugs_count_for_a_day(tmp_path: Path, row: Row, expected: str) ->
 def test_the_day_of_a_reading(tmp_path: Path, anchor: str, expected: str) -> None:
     rows = [lab("urine_protein_24h", "4", "2019-01-10"), lab("urine_protein_24h", "9", "2019-05-10")]
     assert on(tmp_path, anchor, *rows) == expected
+
+
+@pytest.mark.parametrize(("take", "expected"), [("earliest", "2018-03-01"), ("latest", "2019-04-15")])
+def test_days_go_before_the_names_of_records(tmp_path: Path, take: str, expected: str) -> None:
+    """The later biopsy stands in the record of the lesser id."""
+    first, last = (
+        replace(row, source=Source(f"Procedure/{name}", "1"))
+        for row, name in zip(BIOPSIES, "ba", strict=True)
+    )
+    assert on(tmp_path, f"{{event: kidney_biopsy, take: {take}}}", first, last) == expected

@@ -10,8 +10,10 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from adapter.model.decision import CriterionResult, Decision
+from adapter.model.facts import Source
 from adapter.protocol import evaluate, evaluate_candidate, is_candidate, load
 from tests.spec.protocol_words import (
     P0,
@@ -199,3 +201,39 @@ def test_somebody_on_the_study_is_judged_as_of_the_day_of_assessment() -> None:
     assert judged_then(negative, had("membranous_nephropathy", "2019-11-01")) is not None
     same_day = evaluate_candidate(protocol(), facts(*rows), as_of=SCREENING, assessed=SCREENING, zone=ZONE)
     assert same_day == judged_then(*rows)
+
+
+def decided(folder: Path, rule: str, *rows: Row) -> Decision:
+    text = PROTOCOL + textwrap.indent(textwrap.dedent(rule), "    ")
+    (folder / "protocol.yaml").write_text(text, encoding="utf-8")
+    return evaluate(load(folder, vocabulary()), facts(*rows), as_of=SCREENING, zone=ZONE)
+
+
+@pytest.mark.parametrize(
+    ("pending", "rows", "expected"),
+    [
+        ("true", [], ("RULE",)),
+        ("true", [NINE], ()),
+        ("true", [SEVEN], ()),
+        ("false", [], ()),
+    ],
+)
+def test_what_was_not_asked_for_yet_is_pending(
+    tmp_path: Path, pending: str, rows: list[Row], expected: tuple[str, ...]
+) -> None:
+    assert decided(tmp_path, f"met_when: {HIGH}\npending: {pending}\n", *rows).pending == expected
+
+
+def test_the_fingerprint_tells_apart_what_was_decided_from_what() -> None:
+    """It is 64 hexadecimal digits over the verdicts and the versions of the records that were used."""
+    again, usual = judged(*changed(P0)), judged(*changed(P0))
+    older = lab("albumin", "25", "2019-05-01")
+    assert len(usual.fingerprint) == 64
+    assert int(usual.fingerprint, 16) >= 0
+    assert again.fingerprint == usual.fingerprint
+    corrected = replace(P0["albumin"], source=Source(P0["albumin"].source.reference, "2"))
+    assert judged(*changed(P0, albumin=corrected)).fingerprint != usual.fingerprint
+    beside = judged(*changed(P0, older=older)).fingerprint
+    older = replace(older, source=Source(older.source.reference, "2"))
+    assert judged(*changed(P0, older=older)).fingerprint == beside
+    assert beside == usual.fingerprint, "an older reading that says the same decides nothing"

@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from adapter.errors import ProtocolError
 from adapter.model.coverage import Coverage
@@ -106,3 +107,37 @@ def test_doses_by_size(tmp_path: Path, condition: str, rows: tuple[Row, ...], ex
 def test_what_makes_no_sense_is_refused(tmp_path: Path, condition: str, message: str) -> None:
     with pytest.raises(ProtocolError, match=message):
         judged(tmp_path, condition)
+
+
+# Cyclophosphamide from 2018-06-03 to 2019-06-03, of which all medication records were fetched.
+IN_THE_YEAR = [
+    # the last day of the period counts
+    ("at_least: 100 mg", (ordered("100", "2019-06-03", "2019-06-03"),), "met [BOUNDARY]"),
+    # an infusion of 750 mg and ten days of 100 mg: what was worked out of the one is shown of all
+    (
+        "at_least: 1750 mg",
+        (given("cyclophosphamide", "750", "2019-02-01"), TEN_DAYS),
+        "met [BOUNDARY, DOSE_FROM_INTAKES]",
+    ),
+    # a record that says no dose may hold any amount, on each of its days that lies in the period
+    ("at_most: 36 g", (ordered(None, "2018-05-01", "2018-06-02"),), "met"),
+    ("at_most: 36 g", (ordered(None, "2018-05-01", "2018-06-03"),), "unknown"),
+    ("at_most: 36 g", (ordered(None, "2018-05-01", "2018-07-01"),), "unknown"),
+    ("at_most: 36 g", (ordered(None, "2019-06-03", "2019-06-10"),), "unknown"),
+    ("at_most: 36 g", (ordered(None, "2018-05-01", ""),), "unknown"),  # still taken
+    (
+        "at_most: 36 g",
+        (replace(ordered(None, "2018-05-01", ""), ongoing=False, flags=("END_UNKNOWN",)),),
+        "unknown",
+    ),
+    # neither an end nor a word that it goes on: its first day only
+    ("at_most: 36 g", (replace(ordered(None, "2018-05-01", ""), ongoing=False),), "met"),
+    ("at_most: 36 g", (replace(ordered(None, "2018-06-03", ""), ongoing=False),), "unknown"),
+]
+
+
+@pytest.mark.parametrize(("bound", "rows", "expected"), IN_THE_YEAR)
+def test_which_days_count_for_a_cumulative_dose(
+    tmp_path: Path, bound: str, rows: tuple[Row, ...], expected: str
+) -> None:
+    assert told(judged(tmp_path, TOTAL % bound, *rows, *COVERED), "RULE") == expected

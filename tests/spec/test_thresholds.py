@@ -194,3 +194,8 @@ def test_what_a_person_wrote(
 ) -> None:
     found = ruled(tmp_path, condition, row)
     assert (found.verdict.value, found.settles) == (expected, settles)
+
+
+def test_a_limit_that_the_laboratory_did_not_send_has_no_distance(tmp_path: Path) -> None:
+    found = ruled(tmp_path, "{finding: alt, above: 1.5 x upper_limit}", lab("alt", "70", "2019-05-10"))
+    assert (told(found), found.distance) == ("unknown NO_REFERENCE_RANGE", "")
