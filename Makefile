@@ -17,6 +17,7 @@ demo: .venv/run.stamp ## a synthetic hospital, screened, written back and export
 test: .venv/dev.stamp ## every test; with Java 17, Maven and npm also against real servers of three makes
 	@echo "looking for FHIR servers (their first download is about 400 MB) ..."
 	@$(BIN)/python -m tests.servers.medplum --prefetch || true
+	@$(BIN)/python -m tests.servers.openid_provider --prefetch || true
 	@$(BIN)/python -m tests.servers.hapi --prefetch || true # what that means, skip or failure, the tests decide
 	$(BIN)/python -m pytest -n auto --dist loadgroup
 
