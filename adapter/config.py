@@ -221,7 +221,14 @@ def load_site(mappings: Path, site: str) -> Site:
 
 
 def product_folder(name: str) -> Path:
-    """``mappings`` or ``fhir_profiles``: beside the checkout, or inside the installed wheel."""
+    """``mappings`` or ``fhir_profiles``: what ``ADAPTER_MAPPINGS`` or ``ADAPTER_FHIR_PROFILES`` names, or the
+    one beside the checkout or in the wheel, where an installed program often may not write."""
+    if named := os.environ.get(f"ADAPTER_{name.upper()}"):
+        if Path(named).is_dir():
+            return Path(named)
+        raise ConfigError(
+            "no such folder", where=f"ADAPTER_{name.upper()}", fix="name the copy of the folder"
+        )
     here = Path(__file__).resolve().parent
     for candidate in (here.parent / name, here / "_data" / name):
         if candidate.is_dir():

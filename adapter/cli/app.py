@@ -14,14 +14,17 @@ from rich.progress import Progress as Bar
 
 from adapter import assurance, certificate, explaining, monitoring, pipeline
 from adapter.cli import (
+    account,
     audit,
     doctor,
     explain_text,
     fetch_view,
     follow_view,
     keys,
+    mapping,
     monitor_view,
     outbox,
+    pull,
     render_view,
     show,
     snapshots,
@@ -46,13 +49,16 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(account.app, name="account")
 app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")
+app.add_typer(mapping.app, name="mapping")
 app.command()(doctor.doctor)
 app.add_typer(outbox.app, name="outbox")
 app.add_typer(sponsor.app, name="sponsor")
 app.command()(snapshots.snapshots)
 app.command()(snapshots.diff)
+app.command()(pull.pull)
 app.command()(snapshots.lineage)
 console = Terminal()
 progress = Terminal(stderr=True)
@@ -354,24 +360,27 @@ def serve(
         bool,
         typer.Option(
             "--shielded",
-            help="Allow an address beyond this machine. There is no sign-in: only where something else keeps "
-            "others out, as docker-compose.yml does by publishing the port on loopback.",
+            help="Allow an address beyond this machine without TLS: only where something else keeps others "
+            "out, as docker-compose.yml does by publishing the port on loopback.",
         ),
     ] = False,
-    site: Annotated[
-        str, typer.Option("--site", help="Also take this hospital's subscriptions, docs/subscriptions.md.")
-    ] = "",
+    site: SiteOption = "demo",
+    protocol: ProtocolOption = None,
 ) -> None:
-    """Serve the adapter's own FHIR endpoint at /fhir, snapshots to sponsors at /sponsor, a hospital's
-    /subscriptions, and /healthz."""
+    """Serve one study at one site: pages, FHIR at /fhir, snapshots to sponsors at /sponsor, a hospital's
+    /subscriptions, and /healthz.
+
+    Whoever is not signed in sees nothing about anybody: adapter account add makes the first account, and
+    site.toml names the hospital's identity provider (docs/sign-in-and-roles.md).
+    """
     from adapter.web.app import serve as run
     from adapter.web.sponsor import Folders
 
-    hospital = load_site(product_folder("mappings"), site) if site else None
+    trial = pipeline.open_trial(protocol, site)
     here = Workspace(workspace)
     packages = Folders(here.snapshots, here.root / "served")
     with open_store(here, datetime.now(UTC)) as database:
-        run(database, host, port, shielded=shielded, site=hospital, packages=packages)
+        run(database, host, port, shielded=shielded, site=trial.site, study=trial.protocol.id, packages=packages)
 
 
 @app.command()
