@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
+from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
 from typing import TypeAlias
 
 from adapter.exports.conformance import Problem, Rows, where
 from adapter.exports.dataset import Cell, Dataset
-from adapter.exports.derive import day_of, study_day
+from adapter.exports.derive import day_of, study_day, unscheduled_name
 from adapter.exports.journey import UNPLANNED
 
 Tables: TypeAlias = dict[str, Rows]
@@ -116,22 +117,38 @@ def _visits(tables: Tables) -> Iterator[Problem]:
     """TV plans what the others have, and SV has attended what findings say was seen."""
     planned = {row.get("VISITNUM"): row for row in tables.get("TV", [])}
     attended = {
-        (row.get("USUBJID"), row.get("VISITNUM")) for row in tables.get("SV", []) if row.get("SVOCCUR") == "Y"
+        (row.get("USUBJID"), row.get("VISITNUM"))
+        for row in tables.get("SV", [])
+        if row.get("SVOCCUR") == "Y" or not row.get("SVPRESP")
     }
     for name, rows in tables.items():
         for row in rows if name != "TV" else ():
             number = row.get("VISITNUM")
             if number is None:
                 continue
-            plan = planned.get(number, {})
+            plan = planned.get(number, {}) if not is_unscheduled(number) else _unscheduled(number)
             wrong = next((one for one in _CONTEXT if one in row and row[one] != plan.get(one)), "")
             if wrong:
                 yield Problem("VISIT_UNPLANNED", name, wrong, where(row, name))
             if name != "SV" and (row.get("USUBJID"), number) not in attended:
                 yield Problem("VISIT_NOT_ATTENDED", name, "VISITNUM", where(row, name))
     for row in tables.get("SV", []):
-        if (row.get("SVOCCUR") == "Y") is not bool(row.get("SVSTDTC")):
+        planned_here = not is_unscheduled(row.get("VISITNUM"))
+        if bool(row.get("SVPRESP")) is not planned_here or bool(row.get("SVUPDES")) is planned_here:
+            yield Problem("VISIT_UNPLANNED", "SV", "SVPRESP", where(row, "SV"))
+        if bool(row.get("SVSTDTC")) is not (row.get("SVOCCUR") == "Y" or not planned_here):
             yield Problem("VISIT_NOT_ATTENDED", "SV", "SVOCCUR", where(row, "SV"))
+
+
+def is_unscheduled(number: Cell) -> bool:
+    """Whether a visit number lies between planned ones."""
+    return isinstance(number, Fraction | Decimal) and Fraction(number).denominator != 1
+
+
+def _unscheduled(number: Cell) -> dict[str, Cell]:
+    """What a record of an unscheduled visit has to say of it."""
+    name = unscheduled_name(Fraction(number)) if isinstance(number, Fraction | Decimal) else ""
+    return {"VISITNUM": number, "VISIT": name, "VISITDY": None}
 
 
 def _arms(tables: Tables) -> Iterator[Problem]:

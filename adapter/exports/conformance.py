@@ -46,7 +46,7 @@ RULES: dict[str, tuple[Severity, str]] = {
     "TEST_NOT_DONE": ("error", "a test that was not done has a result"),
     "LAST_BEFORE_EXPOSURE": ("error", "the last-before-exposure flag stands twice, or after the first dose"),
     "SUBJECT_UNKNOWN": ("error", "a subject is not in DM"),
-    "VISIT_UNPLANNED": ("error", "a visit number, name or day is not that of TV"),
+    "VISIT_UNPLANNED": ("error", "a visit is neither that of TV nor named as an unscheduled one"),
     "VISIT_NOT_ATTENDED": ("error", "a record has a visit that SV does not have as attended"),
     "ARM_UNPLANNED": ("error", "an arm is not in TA, or both an arm and a reason for none are given"),
     "ELEMENT_UNKNOWN": ("error", "an element is not in TE, or not at its place in the arm"),

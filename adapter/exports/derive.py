@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
+from fractions import Fraction
 from typing import Any
 
 from adapter.exports import results
@@ -16,6 +17,7 @@ from adapter.exports.dataset import Cell
 from adapter.exports.record import Exposure, Person, Record, read
 from adapter.exports.study import Visit
 from adapter.model.facts import Event, Finding, Intervention
+from adapter.model.quantity import number_text
 
 RowMethod = Callable[[Record, dict[str, Any]], Cell]
 GroupMethod = Callable[[Sequence[Record], dict[str, Any], str], None]
@@ -66,6 +68,10 @@ def visit_on(visits: Sequence[Visit], day: int | None) -> Visit | None:
     )
 
 
+def unscheduled_name(number: Fraction) -> str:
+    return f"UNSCHEDULED {number_text(number)}"
+
+
 def _axis(day: int) -> int:
     """Study days on a line without the gap at 0."""
     return day - 1 if day > 0 else day
@@ -85,11 +91,17 @@ def _epoch(record: Record, parameters: dict[str, Any]) -> Cell:
 
 
 def _visit(record: Record, parameters: dict[str, Any]) -> Cell:
-    """The planned visit whose window holds the study day; of several the closest target, then the later."""
-    day = study_day(_day(record, parameters), record.person.reference_day)
-    visit = visit_on(record.study.visits, day)
+    """The planned visit whose window holds the study day; of several the closest target, then the later.
+
+    A day between consent and the last contact that lies in no window is an unscheduled visit: n.m is the
+    m-th after the window of visit n.
+    """
+    on = _day(record, parameters)
+    visit = visit_on(record.study.visits, study_day(on, record.person.reference_day))
     if visit is None:
-        return None
+        number = record.person.unscheduled.get(on) if on else None
+        unplanned = {"number": number, "name": unscheduled_name(number) if number else None}
+        return unplanned.get(parameters["give"])
     shown: dict[str, Cell] = {"number": visit.number, "name": visit.name, "day": visit.target}
     return shown[parameters["give"]]
 

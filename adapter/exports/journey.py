@@ -7,13 +7,14 @@ Sources: SDTMIG 3.4, sections 5.3 (SE), 5.5 (SV), 6.2.3 (DS).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, timedelta
+from fractions import Fraction
 
-from adapter.exports.derive import day_of, study_day, visit_on
+from adapter.exports.derive import day_of, epoch_on, study_day, unscheduled_name, visit_on
 from adapter.exports.participation import Disposition, LivedElement, SubjectVisit, VisitResponse
 from adapter.exports.record import Person
-from adapter.exports.study import Element, StudyConfig
+from adapter.exports.study import Element, StudyConfig, Visit
 from adapter.exports.subjects import Participant
 from adapter.model.monitoring import VisitState
 
@@ -94,7 +95,7 @@ def _end(one: Participant) -> tuple[str, str, str] | None:
 
 
 def visits(
-    one: Participant, study: StudyConfig, attended: Mapping[int, Sequence[str]]
+    one: Participant, study: StudyConfig, attended: Mapping[int | Fraction, Sequence[str]]
 ) -> Iterator[SubjectVisit]:
     """SV: ``attended`` holds the --DTC of the rows of other datasets by VISITNUM; encounters count too.
 
@@ -117,6 +118,33 @@ def visits(
             yield SubjectVisit(visit.number, visit.name, visit.target, "Y", first, last)
         elif one.person.enrolled and last_seen is not None and last_seen > visit.last:
             yield SubjectVisit(visit.number, visit.name, visit.target, "N")
+    for number in sorted(number for number in days if isinstance(number, Fraction)):
+        first, last = days[number][0][:10], days[number][-1][:10]
+        yield SubjectVisit(
+            number, unscheduled_name(number), None, "", first, last, "", "RESULTS OUTSIDE PLANNED VISITS"
+        )
+
+
+def unscheduled(days: Iterable[date], person: Person, visits: Sequence[Visit]) -> dict[date, Fraction]:
+    """The number of each day that is an unscheduled visit: within participation and in no visit's window.
+
+    n.m is the m-th such day after the window of visit n, with as many decimals as the subject's count asks
+    for. Source: SDTMIG 3.4, sections 4.4.5 and 5.5.
+    """
+    found: dict[int, list[date]] = {}
+    contact = day_of(person.last_contact)
+    for day in sorted(set(days)):
+        number = study_day(day, person.reference_day)
+        if number is None or epoch_on(person, day) is None or (contact is not None and day > contact):
+            continue
+        if visit_on(visits, number) is None:
+            before = max((visit.number for visit in visits if visit.last < number), default=0)
+            found.setdefault(before, []).append(day)
+    return {
+        day: before + Fraction(place, 10 ** len(str(len(own))))
+        for before, own in found.items()
+        for place, day in enumerate(own, start=1)
+    }
 
 
 def responses(states: Sequence[VisitState], known_by: str) -> Iterator[VisitResponse]:

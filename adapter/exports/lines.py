@@ -7,9 +7,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from datetime import date
+from fractions import Fraction
+
+import msgspec
 
 from adapter.exports import journey
 from adapter.exports.dataset import Row
+from adapter.exports.derive import day_of
 from adapter.exports.origin import Origin, origins_of
 from adapter.exports.participation import Qualifier
 from adapter.exports.pseudonym import Pseudonymiser
@@ -47,9 +52,31 @@ class Lines:
         }
         self._study, self._specs, self._pseudonyms = study, specs, pseudonyms
         self._withheld = withheld
-        self._attended: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
+        self._attended: dict[str, dict[int | Fraction, list[str]]] = defaultdict(lambda: defaultdict(list))
         self._qualifiers: dict[tuple[str, str], list[Qualifier]] = defaultdict(list)
         self._days: dict[tuple[str, str, int], str] = {}
+        self._dated = [
+            (spec, str(one.parameters["of"]))
+            for spec in specs.datasets
+            for one in spec.variables
+            if one.source.get("derive") == "visit" and one.parameters["give"] == "number"
+        ]
+
+    def scheduled(self, one: Participant) -> Participant:
+        """The same with their unscheduled visits, which all datasets with visits have to agree on."""
+        if one.person.reference_day is None:
+            return one
+        days: set[date] = set()
+        for spec, at in self._dated:
+            selected = select(spec, one, self._study, self._pseudonyms, Counter())
+            for record in self._records(spec, recipe(spec), one, selected, Counter()):
+                moment = record.values.get(at)
+                if isinstance(moment, str) and (day := day_of(moment)) is not None:
+                    days.add(day)
+        found = journey.unscheduled(days, one.person, self._study.visits)
+        return msgspec.structs.replace(
+            one, person=msgspec.structs.replace(one.person, unscheduled=found) if found else one.person
+        )
 
     def rows(self, spec: DatasetSpec, people: Sequence[Participant]) -> Sequence[Row]:
         """All rows of a dataset, in order; raises :class:`adapter.errors.ExportError`."""
@@ -69,7 +96,7 @@ class Lines:
                 selected = iter([Selected(fact) for fact in visits])
             else:
                 selected = select(spec, one, self._study, self._pseudonyms, self._withheld)
-            records = list(self._records(spec, made, one, selected))
+            records = list(self._records(spec, made, one, selected, self._withheld))
             rows.add(finish(made, records, self._numbers(spec, made, usubjid)))
             self._remember(spec, records)
         return rows.finished()
@@ -83,7 +110,7 @@ class Lines:
         for record in records:
             usubjid, visit = record.person.usubjid, record.values.get("VISITNUM")
             at = record.values.get(f"{spec.name}DTC") or record.values.get(f"{spec.name}STDTC")
-            if isinstance(visit, int) and isinstance(at, str):
+            if isinstance(visit, int | Fraction) and isinstance(at, str):
                 self._attended[usubjid][visit].append(at)
             sequence = record.values.get(number)
             if not isinstance(sequence, int):
@@ -94,20 +121,25 @@ class Lines:
                 self._days[(spec.name, usubjid, sequence)] = day[:10]
 
     def _records(
-        self, spec: DatasetSpec, made: Recipe, one: Participant, selected: Iterator[Selected]
+        self,
+        spec: DatasetSpec,
+        made: Recipe,
+        one: Participant,
+        selected: Iterator[Selected],
+        withheld: Counter[str],
     ) -> Iterator[Record]:
         """One record per row of the dataset for one participant; a row needs a result or a coded topic."""
         study, units, pseudonyms = self._study, self._specs.units, self._pseudonyms
         for fact, term, treatment, order in selected:
             record = Record(one.person, fact, term, study, units, pseudonyms, treatment, order, {})
             if isinstance(fact, Finding) and not has_result(record):
-                self._withheld[f"{spec.name} NO_RESULT"] += 1
+                withheld[f"{spec.name} NO_RESULT"] += 1
                 continue
             fill(made, record)
             topics = (f"{spec.name}TERM", f"{spec.name}TRT")
             topic = next((name for name in topics if name in record.values), "")
             if topic and not record.values[topic]:
-                self._withheld[f"{spec.name} NO_CODED_TERM"] += 1
+                withheld[f"{spec.name} NO_CODED_TERM"] += 1
                 continue
             yield record
 

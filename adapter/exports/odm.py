@@ -1,6 +1,7 @@
 """ODM 1.3.2 snapshot: the same rows as clinical data, subject by subject and visit by visit.
 
-A planned visit is a StudyEvent; what belongs to none is under COMMON. A dataset is a form with one item
+A planned visit is a StudyEvent; all unscheduled ones are repeats of another, by their VISITNUM; what belongs
+to none is under COMMON. A dataset is a form with one item
 group, a row one repeat of it; what speaks of the study rather than of subjects is reference data. Values are
 exact text; what is missing is not there. Source: CDISC, *Operational Data Model 1.3.2*.
 """
@@ -8,6 +9,7 @@ exact text; what is missing is not there. Source: CDISC, *Operational Data Model
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,9 @@ from adapter.exports.define import ODM, Study
 from adapter.exports.exact import exact_text
 from adapter.exports.value_level import shape_of
 
-_COMMON = "SE.COMMON"
+_COMMON, _UNSCHEDULED = "SE.COMMON", "SE.UNSCHEDULED"
 _Visits = dict[str, str]
+_Event = tuple[str, str]  # StudyEventDef, repeat key
 _Group = tuple[str, int, list[tuple[str, str]]]  # dataset, repeat, (item, value)
 
 
@@ -70,13 +73,15 @@ def _study(study: Study, version: str, datasets: Sequence[Dataset], visits: _Vis
     _add(names, "ProtocolName").text = study.study_id
     metadata = _add(whole, "MetaDataVersion", OID=version, Name=f"{study.study_id} as exported")
     events = {_COMMON: "Common", **{f"SE.{number}": name for number, name in visits.items()}}
+    events[_UNSCHEDULED] = "Unscheduled"
     protocol = _add(metadata, "Protocol")
     for number, oid in enumerate(events, start=1):
         _add(protocol, "StudyEventRef", StudyEventOID=oid, OrderNumber=str(number), Mandatory="No")
     clinical = [one for one in datasets if _has(one, "USUBJID")]
     for oid, name in events.items():
-        kind = "Common" if oid == _COMMON else "Scheduled"
-        event = _add(metadata, "StudyEventDef", OID=oid, Name=name, Repeating="No", Type=kind)
+        kind = name if oid in (_COMMON, _UNSCHEDULED) else "Scheduled"
+        repeating = "Yes" if oid == _UNSCHEDULED else "No"
+        event = _add(metadata, "StudyEventDef", OID=oid, Name=name, Repeating=repeating, Type=kind)
         for one in clinical:
             if oid == _COMMON or _has(one, "VISITNUM"):
                 _add(event, "FormRef", FormOID=f"F.{one.name}", Mandatory="No")
@@ -114,24 +119,32 @@ def _items(metadata: Any, one: Dataset) -> None:
 
 def _subjects(datasets: Sequence[Dataset], visits: _Visits) -> Iterator[Any]:
     """One SubjectData a subject; the rows of one subject are what is held at a time beside the datasets."""
-    rows: dict[str, dict[str, list[_Group]]] = {}
+    rows: dict[str, dict[_Event, list[_Group]]] = {}
     for one in datasets:
         if not _has(one, "USUBJID"):
             continue
         for usubjid, visit, group in _groups(one):
-            event = f"SE.{visit}" if visit in visits else _COMMON
-            rows.setdefault(usubjid, {}).setdefault(event, []).append(group)
-    order = [_COMMON, *(f"SE.{number}" for number in visits)]
+            rows.setdefault(usubjid, {}).setdefault(_event_of(visit, visits), []).append(group)
+    order: list[_Event] = [(_COMMON, ""), *((f"SE.{number}", "") for number in visits)]
     for usubjid in sorted(rows):
         subject = etree.Element(f"{{{ODM}}}SubjectData", {"SubjectKey": usubjid}, nsmap={None: ODM})
-        for event in order:
+        unscheduled = sorted((one for one in rows[usubjid] if one[1]), key=lambda one: Fraction(one[1]))
+        for event in (*order, *unscheduled):
             if event in rows[usubjid]:
                 _event(subject, event, rows[usubjid][event])
         yield subject
 
 
-def _event(subject: Any, event: str, groups: Iterable[_Group]) -> None:
-    made = _add(subject, "StudyEventData", StudyEventOID=event)
+def _event_of(visit: str, visits: _Visits) -> _Event:
+    if visit in visits:
+        return f"SE.{visit}", ""
+    return (_UNSCHEDULED, visit) if visit else (_COMMON, "")
+
+
+def _event(subject: Any, event: _Event, groups: Iterable[_Group]) -> None:
+    made = _add(subject, "StudyEventData", StudyEventOID=event[0])
+    if event[1]:
+        made.set("StudyEventRepeatKey", event[1])
     forms: dict[str, Any] = {}
     for group in groups:
         name = group[0]

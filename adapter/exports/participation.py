@@ -6,6 +6,8 @@ Source: SDTMIG 3.4, sections 5 (SE, SV), 6.2.3 (DS) and 6.3.9 (RS).
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import msgspec
 
 from adapter.model.facts import Source
@@ -24,14 +26,19 @@ class LivedElement(msgspec.Struct, frozen=True):
 
 
 class SubjectVisit(msgspec.Struct, frozen=True):
-    """A planned visit: ``occurred`` Y with its first and last day, or N when its window passed."""
+    """A planned visit: ``occurred`` Y with its first and last day, or N when its window passed.
 
-    number: int
+    An unscheduled one has neither ``day`` nor ``occurred`` nor ``prespecified``, but a ``description``.
+    """
+
+    number: int | Fraction
     name: str
-    day: int
+    day: int | None
     occurred: str
     start: str = ""
     end: str = ""
+    prespecified: str = "Y"
+    description: str = ""
 
 
 class Disposition(msgspec.Struct, frozen=True):

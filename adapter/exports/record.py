@@ -34,7 +34,8 @@ from adapter.model.facts import Event, Finding, Intervention
 class Person(msgspec.Struct, frozen=True, kw_only=True):
     """A subject of the study as the datasets know them; texts are --DTC values, "" when unknown.
 
-    ``doses`` are the study drug intakes that were seen and timed: (drug, when).
+    ``doses`` are the study drug intakes that were seen and timed: (drug, when). ``unscheduled`` numbers the
+    days of results that lie in the window of no visit.
     """
 
     usubjid: str
@@ -60,6 +61,7 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     last_contact: str = ""
     until: date | None = None
     doses: tuple[tuple[str, str], ...] = ()
+    unscheduled: Mapping[date, Fraction] = {}
 
     @property
     def treated(self) -> bool:
@@ -141,7 +143,9 @@ _COPYABLE = {
     "planned criteria": {"id", "text", "category", "version"},
     "parameters": {"parameter", "number", "value", "code", "terminology", "version"},
     "lived elements": {"code", "name", "order", "epoch", "start", "end", "unplanned"},
-    "subject visits": {"number", "name", "day", "occurred", "start", "end"},
+    "subject visits": {
+        *("number", "name", "day", "occurred", "start", "end", "prespecified", "description"),
+    },
     "dispositions": {"term", "decoded", "category", "subcategory", "on"},
     "responses": {"on"},
     "doses": {"start", "end"},

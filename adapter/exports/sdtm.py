@@ -160,6 +160,7 @@ def build_sdtm(
         msgspec.structs.replace(one, responses=responses.get(one.facts.subjects[0].id, ())) for one in people
     ]
     lines = Lines(study, specs, pseudonyms, sequences, withheld)
+    people = [lines.scheduled(one) for one in people]
     made = {spec.name: lines.rows(spec, people) for spec in sorted(specs.datasets, key=_turn)}
     datasets, extensions = [], {}
     for spec in specs.datasets:

@@ -176,6 +176,7 @@ def added(name: str) -> Fault:
 ONE = "NCT03864250-SITE01-001-001"
 FIRST = {"USUBJID": ONE}
 LATE = {"LBTESTCD": "ALB", "LBDTC": "2019-07-01"}
+BETWEEN = {"VISIT": "UNSCHEDULED 2.1"}  # the trough of 4 June, day 2
 FAULTS: dict[str, tuple[Fault, str, str]] = {
     # the faults that CORE was measured with
     "sex is MALE": (put("DM", "SEX", "MALE"), "TERM_UNKNOWN", "DM.SEX"),
@@ -202,6 +203,26 @@ FAULTS: dict[str, tuple[Fault, str, str]] = {
     "a wrong study day": (put("LB", "LBDY", 400, **LATE), "STUDY_DAY", "LB.LBDY"),
     "a day 0": (put("VS", "VSDY", 0), "STUDY_DAY", "VS.VSDY"),
     "a visit nobody planned": (put("LB", "VISITNUM", 99, **LATE), "VISIT_UNPLANNED", "LB.VISITNUM"),
+    "an unscheduled visit of another name": (
+        put("PC", "VISIT", "UNSCHEDULED 2", **BETWEEN),
+        "VISIT_UNPLANNED",
+        "PC.VISIT",
+    ),
+    "an unscheduled visit with a planned day": (
+        put("PC", "VISITDY", 29, **BETWEEN),
+        "VISIT_UNPLANNED",
+        "PC.VISITDY",
+    ),
+    "an unscheduled visit that SV does not have": (
+        without("SV", **BETWEEN),
+        "VISIT_NOT_ATTENDED",
+        "PC.VISITNUM",
+    ),
+    "an unscheduled visit that was planned": (
+        put("SV", "SVPRESP", "Y", **BETWEEN),
+        "VISIT_UNPLANNED",
+        "SV.SVPRESP",
+    ),
     "a visit that was not attended": (
         without("SV", **FIRST, VISITNUM=3),
         "VISIT_NOT_ATTENDED",

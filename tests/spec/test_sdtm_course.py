@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from fractions import Fraction
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,7 @@ from adapter.exports.dataset import Cell
 from adapter.exports.sdtm import Build, build_sdtm
 from adapter.exports.sequence import SequenceLog
 from adapter.model.decision import Evidence
-from adapter.model.facts import Coding, Event, Facts, Source
+from adapter.model.facts import Coding, Event, Facts, Finding, Source
 from adapter.model.monitoring import Monitoring, VisitState
 from tests.spec.sdtm_case import (
     KEY,
@@ -89,6 +90,41 @@ def test_visits_are_attended_missed_or_not_yet_due() -> None:
         (4, "N", None, None),
         (5, "Y", "2019-08-20", 79),
     ]
+
+
+def albumins(*days: str) -> list[Finding]:
+    return [lab(P1, "albumin", "28", "g/L", day, source=f"Observation/{day}") for day in days]
+
+
+def test_days_in_no_window_are_unscheduled_visits_in_order_of_time() -> None:
+    """Study days 8 and 15 are after BASELINE (to 1) and before WEEK 4 (from 22); two results of a day are one
+    visit. Before consent (20 May) and without a known day there is no visit."""
+    days = ("2019-06-17", "2019-06-10", "2019-06-10T09:00", "2019-05-02", "2019-06")
+    case = treated(*albumins(*days))
+    unscheduled = [row for row in case.rows("SV") if not row["SVPRESP"]]
+    names = ("VISITNUM", "VISIT", "VISITDY", "SVOCCUR", "SVSTDTC", "SVSTDY", "SVUPDES")
+    why = "RESULTS OUTSIDE PLANNED VISITS"
+    assert cells(unscheduled, *names) == [
+        (Fraction(21, 10), "UNSCHEDULED 2.1", None, None, "2019-06-10", 8, why),
+        (Fraction(22, 10), "UNSCHEDULED 2.2", None, None, "2019-06-17", 15, why),
+    ]
+    found = {row["LBDTC"]: (row["VISITNUM"], row["VISIT"], row["VISITDY"]) for row in case.rows("LB")}
+    assert found == {
+        "2019-06-17": (Fraction(22, 10), "UNSCHEDULED 2.2", None),
+        "2019-06-10": (Fraction(21, 10), "UNSCHEDULED 2.1", None),
+        "2019-06-10T09:00": (Fraction(21, 10), "UNSCHEDULED 2.1", None),
+        "2019-05-02": (None, None, None),
+        "2019-06": (None, None, None),
+        "2019-08-20": (5, "WEEK 12", 85),
+    }
+
+
+def test_more_than_nine_unscheduled_visits_have_two_decimals_and_keep_their_order() -> None:
+    days = [f"2019-06-{day:02}" for day in range(10, 22)]  # study days 8 to 19, twelve of them
+    rows = [row for row in treated(*albumins(*days)).rows("SV") if not row["SVPRESP"]]
+    assert [row["SVSTDTC"] for row in rows] == days
+    assert [str(row["VISIT"]) for row in rows][:2] == ["UNSCHEDULED 2.01", "UNSCHEDULED 2.02"]
+    assert [row["VISITNUM"] for row in rows] == [2 + Fraction(place, 100) for place in range(1, 13)]
 
 
 @pytest.mark.parametrize(

@@ -330,12 +330,14 @@ def test_baseline_flag_is_one_per_test_and_prefers_the_protocols_equation() -> N
         ("2019-05-20", (1, "SCREENING", -14), "SCREENING"),  # day -14
         ("2019-06-01", (2, "BASELINE", 1), "SCREENING"),  # day -2 is in two windows; day 1 is nearer
         ("2019-06-03", (2, "BASELINE", 1), "TREATMENT"),
-        ("2019-06-10", None, "TREATMENT"),
+        ("2019-06-10", (Fraction(21, 10), "UNSCHEDULED 2.1", None), "TREATMENT"),  # day 8, after BASELINE
         ("2019-07-01", (3, "WEEK 4", 29), "TREATMENT"),  # day 29
         ("2020-05-04", (8, "WEEK 48", 337), "FOLLOW-UP"),  # day 337, after the last dose
     ],
 )
-def test_visits_and_epochs(date: str, visit: tuple[int, str, int] | None, epoch: str | None) -> None:
+def test_visits_and_epochs(
+    date: str, visit: tuple[int | Fraction, str, int | None] | None, epoch: str | None
+) -> None:
     case = enrolled(
         lab(P, "albumin", "30", "g/L", date),
         drug(P, "tacrolimus", "dispense", "2019-06-03", "2020-01-31", "1.5"),
