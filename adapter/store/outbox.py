@@ -135,6 +135,13 @@ class Outbox:
         with reading(self._engine) as connection:
             return _rows(connection, query)
 
+    def verdicts(self, states: Sequence[str], study: str) -> tuple[tuple[str, str], ...]:
+        """(subject, verdict) of every row in these states, each pair once; without the resources."""
+        query = select(_OUTBOX.c.subject, _OUTBOX.c.verdict).distinct()
+        query = query.where(_OUTBOX.c.state.in_(states), _OUTBOX.c.study == study)
+        with reading(self._engine) as connection:
+            return tuple(sorted((row.subject, row.verdict) for row in connection.execute(query)))
+
     def row(self, number: int) -> OutboxRow:
         """Raises :class:`NotFound`."""
         with reading(self._engine) as connection:

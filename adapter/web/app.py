@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy import Engine
@@ -24,7 +25,8 @@ from adapter.errors import ConfigError, StoreUnavailable
 from adapter.store.database import open_database
 from adapter.store.inbox import Inbox
 from adapter.store.resources import ResourceStore
-from adapter.web import frame, signin, sponsor, subscriptions
+from adapter.trial import Trial, Workspace
+from adapter.web import frame, signin, sponsor, subscriptions, worklist
 from adapter.web.access import Denied, Premises, open_to_all, require_declared
 from adapter.web.fhir import last_resort, refused, router, unavailable
 from adapter.web.interactions import Clock, Refused
@@ -39,12 +41,13 @@ def create_app(
     study: str = "",
     premises: Premises | None = None,
     packages: sponsor.Folders | None = None,
+    people: worklist.Counter | None = None,
 ) -> FastAPI:
     """The application on a database, for one study at one site: people and services sign in, unless
     ``premises`` says otherwise what it serves and who is let in.
 
     ``site`` brings settings of sign-in and the channels on which its hospital's subscriptions arrive,
-    ``packages`` the snapshots that sponsors pull.
+    ``packages`` the snapshots that sponsors pull, ``people`` the worklist of a screened workspace.
     """
     engine = database if isinstance(database, Engine) else open_database(database)
     store = ResourceStore(engine)
@@ -70,6 +73,8 @@ def create_app(
     app.include_router(router(store, clock, site.zone if site is not None else UTC))
     if site is not None and site.subscriptions:
         app.include_router(subscriptions.router(Inbox(engine), site.subscriptions, site.base_url, clock))
+    if people is not None:
+        app.include_router(worklist.router(people, pages))
     if packages is not None:
         app.include_router(sponsor.router(packages, engine, clock))
     app.add_exception_handler(Refused, refused)
@@ -103,6 +108,16 @@ def own_endpoint(
     return create_app(database, clock, premises=inside)
 
 
+def people_of(
+    trial: Trial, workspace: Workspace, engine: Engine, clock: Clock = lambda: datetime.now(UTC)
+) -> worklist.Counter:
+    """The worklist of a workspace; what a person allows is written to the site's server, or to our own
+    endpoint where the site names that rung."""
+    own = httpx.ASGITransport(own_endpoint(engine, clock)) if "own" in trial.site.rungs else None
+    runs = worklist.Runs(trial, workspace, engine, clock, base_url=trial.site.base_url, own=own)
+    return worklist.Counter(trial, workspace, engine, clock, runs)
+
+
 def serve(
     database: Engine | Path,
     host: str = "127.0.0.1",
@@ -112,6 +127,7 @@ def serve(
     site: Site | None = None,
     study: str = "",
     packages: sponsor.Folders | None = None,
+    people: worklist.Counter | None = None,
 ) -> None:
     """Serve until interrupted. Raises :class:`ConfigError` for a host that is not loopback, unless the site
     names its https ``public_url``, or it is ``shielded``: a container's own network of which only 127.0.0.1
@@ -126,7 +142,7 @@ def serve(
             fix="use 127.0.0.1 behind something that ends TLS, and name its address: site.toml, "
             "sign_in.public_url",
         )
-    app = create_app(database, site=site, study=study, packages=packages)
+    app = create_app(database, site=site, study=study, packages=packages, people=people)
     uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)
 
 
