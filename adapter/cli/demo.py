@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import secrets
 import shutil
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import httpx
 from rich.console import Console
 
 from adapter import monitoring, pipeline
+from adapter.access import Grant
+from adapter.access.passwords import hash_password
 from adapter.cli import monitor_view, show, trail
 from adapter.demo import hospital
 from adapter.pipeline import Workspace
+from adapter.store import audit
+from adapter.store.accounts import Accounts
 from adapter.trial import open_store
 from adapter.writeback.send import WriteReport
 
@@ -59,6 +63,11 @@ def run(console: Console, progress: Console, folder: Path, base_url: str) -> Non
     trail.exported(workspace, trial, told, datetime.now(UTC))
     show.exported(console, told.sdtm)
     show.exported(console, told.adam, "ADaM")
+    console.rule("7. Let people in")
+    password = _accounts(workspace, trial)
+    console.print(
+        f"accounts coordinator, investigator and monitor; their password, shown this once: {password}"
+    )
     console.rule()
     served = base_url or "adapter serve --workspace " + str(folder)
     show.places(
@@ -92,6 +101,23 @@ def _write(trial: pipeline.Trial, workspace: Workspace, base_url: str) -> WriteR
     if fault := report.fault():
         raise fault
     return report
+
+
+def _accounts(workspace: Workspace, trial: pipeline.Trial) -> str:
+    """One account for each role a person tries first, all with one new password."""
+    password, now = secrets.token_urlsafe(15), datetime.now(UTC)
+    kept, study, site = hash_password(password), trial.protocol.id, trial.site.site_id
+    until = (now + timedelta(days=30)).isoformat()
+    with open_store(workspace, now) as database:
+        accounts = Accounts(database)
+        known = {one.name for one in accounts.listed()}
+        for role in ("coordinator", "investigator", "monitor"):
+            if role in known:
+                accounts.set_secret(role, kept, now=now, by=audit.actor())
+            else:
+                grants = [Grant(role, study, site, until if role == "monitor" else "")]
+                accounts.add(role, f"Demo {role}", kept, grants, now=now, by=audit.actor())
+    return password
 
 
 def _key(path: Path) -> bytes:
