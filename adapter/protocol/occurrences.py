@@ -31,7 +31,7 @@ def event_outcome(test: EventTest, context: Context) -> Outcome:
     if frame is None:
         return _no_frame(test.period, context)
     rows = [(row, _event_fits(row, test, frame)) for row in _events(test, context)]
-    evidence = tuple(_event_evidence(row, fits, test) for row, fits in rows)
+    evidence = tuple(_event_evidence(row, fits) for row, fits in rows)
     truth = any_of(fits for _, fits in rows)
     if truth is Truth.FALSE:
         return _silent(test, test.resource_types, frame, context, evidence)
@@ -108,7 +108,7 @@ def _undated(test: EventTest) -> Truth:
     return Truth.UNKNOWN if test.period.start or test.period.end else Truth.TRUE
 
 
-def _event_evidence(row: Event, fits: Truth, test: EventTest) -> Evidence:
+def _event_evidence(row: Event, fits: Truth) -> Evidence:
     why = ""
     if fits is not Truth.TRUE:
         why = row.excluded or ("may fit" if fits is Truth.UNKNOWN else f"does not fit ({row.presence})")

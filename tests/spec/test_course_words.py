@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from adapter.model.course import GapIs, LadderIs
+from adapter.model.course import GapIs, LadderIs, ResponseIs
 from adapter.model.coverage import Coverage
 from adapter.model.decision import Evidence
 from adapter.model.facts import Event, Source
@@ -23,6 +23,7 @@ from adapter.protocol.context import Context
 from adapter.protocol.course import held_days
 from adapter.protocol.evaluate import decide
 from adapter.protocol.outcome import Outcome
+from tests.spec.ladder_words import enrolled
 from tests.spec.protocol_words import ZONE, Row, facts, had, lab, protocol
 from tests.spec.test_visits_and_due import BEFORE, ENTRY, followed, on_study, protein
 from tests.spec.test_why import shown
@@ -66,6 +67,21 @@ def test_a_response_that_cannot_be_told_shows_what_was_measured(tmp_path: Path) 
     found = asked(tmp_path, "{response: unknown}", protein("5", "2019-07-01"))
     assert found.verdict.value == "met"
     assert [(item.concept, item.when) for item in found.evidence] == [("urine_protein_24h", "2019-07-01")]
+
+
+def test_a_reading_that_cannot_be_used_is_told_with_the_response(tmp_path: Path) -> None:
+    bare = lab("urine_protein_24h", "2", "2019-07-01", excluded="UNIT_MISSING")
+    found = asked(tmp_path, "{response: unknown}", BEFORE, bare)
+    assert (found.verdict.value, found.flags, found.settles) == ("met", ("UNIT_MISSING",), ())
+
+
+def test_a_response_can_be_asked_for_by_itself() -> None:
+    """Without anything else of monitoring: peak 9 g/d, then 3 g/d on day 84, a fall of two thirds."""
+    rows = (lab("urine_protein_24h", "9", "2019-05-28"), lab("urine_protein_24h", "3", "2019-08-26"))
+    here = Context(
+        enrolled(), facts(*rows), as_of=date(2019, 9, 30), zone=ZONE, find_day=find_day, decide=decide
+    )
+    assert outcome_of(ResponseIs(states=("partial",), at="W12"), here).truth is Truth.TRUE
 
 
 def test_the_response_is_that_of_a_visit(tmp_path: Path) -> None:

@@ -34,6 +34,27 @@ def span(text: str) -> Span:
     return Span.of(when(text))
 
 
+AGAINST_JUNE = """
+text        | before on_or_before after on_or_after
+2019-05-31  |   T        T          F       F
+2019-06-01  |   ?        T          F       ?
+2019-06-15  |   ?        ?          ?       ?
+2019-06-30  |   F        ?          ?       T
+2019-07-01  |   F        F          T       T
+2019-06     |   ?        ?          ?       ?
+2019        |   ?        ?          ?       ?
+2019-07     |   F        F          T       T
+"""
+MONTHLY = [line.replace("|", " ").split() for line in AGAINST_JUNE.strip().splitlines()[1:]]
+
+
+@pytest.mark.parametrize("line", MONTHLY, ids=lambda line: line[0])
+def test_a_written_date_against_some_day_of_june_2019(line: list[str]) -> None:
+    for relation, letter in zip(HEADER[1:], line[1:], strict=True):
+        found = compare_days(span(line[0]), relation, span("2019-06"))  # type: ignore[arg-type]
+        assert LETTERS[found] == letter, relation
+
+
 @pytest.mark.parametrize("line", LINES, ids=lambda line: line[0])
 def test_a_written_date_against_3_june_2019(line: list[str]) -> None:
     for relation, letter in zip(HEADER[1:], line[1:], strict=True):

@@ -226,6 +226,67 @@ def test_records_that_cover_just_the_period_of_a_gap(tmp_path: Path) -> None:
         assert result.settles == ("complete records of tacrolimus, 2019-03-01 to 2019-05-31",)
 
 
+def test_records_of_this_person_cover_a_gap(tmp_path: Path) -> None:
+    rows = [tacrolimus("2019-03-01", "2019-04-30"), tacrolimus("2019-05-16")]  # 15 days without
+    for person, expected in (("p", "met"), ("q", "unknown")):
+        covered = [Coverage(name, True, subject=person) for name in MEDICATION_TYPES]
+        assert ruled(tmp_path, GAP % 14, *covered, *rows).verdict.value == expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "period", "days", "reason"),
+    [
+        # 18 to 31 May are 14 days; that it was taken up again two days after the period adds none
+        ([tacrolimus("2019-03-01", "2019-05-17"), tacrolimus("2019-06-02")],
+         "from: 2019-03-01, to: 2019-05-31", 14,
+         "longest gap 14 days (2019-05-18 to 2019-05-31) not > 14 days"),
+        # a period of one day, with and without the drug
+        ([tacrolimus("2019-05-01", "2019-05-30")], "from: 2019-05-31, to: 2019-05-31", 0,
+         "longest gap 1 day (2019-05-31 to 2019-05-31) > 0 days"),
+        ([tacrolimus("2019-05-01", "2019-05-31")], "from: 2019-05-31, to: 2019-05-31", 0,
+         "longest gap 0 days not > 0 days"),
+        # what supports only, or may never be used, is no exposure
+        ([tacrolimus("2019-03-01"), tacrolimus("2019-04-01", use="SUPP")],
+         "from: 2019-02-01, to: 2019-02-28", 27, "longest gap 28 days (2019-02-01 to 2019-02-28) > 27 days"),
+    ],
+)  # fmt: skip
+def test_the_edges_of_a_gap(tmp_path: Path, rows: list[Row], period: str, days: int, reason: str) -> None:
+    gap = f"{{gap: {{drug: tacrolimus, {period}}}, above: {days} days}}"
+    assert ruled(tmp_path, gap, *COVERED, *rows).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("rows", "days", "expected"),
+    [
+        # taken some day in April, perhaps all of it: up to 30 days without
+        ([tacrolimus("2019-03-01", "2019-03-31"), tacrolimus("2019-04", "2019-04"), tacrolimus("2019-05-01")],
+         29, "unknown"),
+        ([tacrolimus("2019-03-01", "2019-03-31"), tacrolimus("2019-04", "2019-04"), tacrolimus("2019-05-01")],
+         30, "not_met"),
+        ([tacrolimus("2019-03-01", use="SUPP")], 14, "unknown"),
+        ([tacrolimus("2019-03-01", use="NEVER")], 14, "unknown"),
+        ([replace(tacrolimus("2019-03-01"), start=None)], 14, "unknown"),
+    ],
+)  # fmt: skip
+def test_what_may_be_a_gap(tmp_path: Path, rows: list[Row], days: int, expected: str) -> None:
+    assert ruled(tmp_path, GAP % days, *COVERED, *rows).verdict.value == expected
+
+
+def test_without_complete_records_any_gap_may_be_none(tmp_path: Path) -> None:
+    rows = [tacrolimus("2019-03-01", "2019-05-17")]
+    assert ruled(tmp_path, GAP % 0, *rows).verdict.value == "unknown"
+    assert ruled(tmp_path, GAP % 0, *COVERED, *rows).verdict.value == "met"
+
+
+def test_a_gap_is_counted_from_a_day_that_is_known(tmp_path: Path) -> None:
+    rows = [tacrolimus("2019-03-01", "2019-05-17"), *COVERED]
+    since_visit = "{gap: {drug: tacrolimus, from: visit}, above: 1 days}"
+    result = ruled(tmp_path, since_visit, *rows)
+    assert (result.verdict.value, result.settles) == ("unknown", ("the date of visit",))
+    assert ruled(tmp_path, since_visit, said("visit-date", "2019-03"), *rows).verdict.value == "unknown"
+    assert ruled(tmp_path, since_visit, said("visit-date", "2019-03-02"), *rows).verdict.value == "met"
+
+
 def test_the_ends_that_a_gap_was_made_from(tmp_path: Path) -> None:
     rows = [
         tacrolimus("2019-03-01", "2019-03-31"),

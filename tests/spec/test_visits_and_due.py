@@ -80,9 +80,14 @@ ENTRY = on_study()
 
 
 def followed(
-    folder: Path, *rows: Row, rule: str = MALE, as_of: str = "2019-09-01", entry: Event | None = ENTRY
+    folder: Path,
+    *rows: Row,
+    rule: str = MALE,
+    as_of: str = "2019-09-01",
+    entry: Event | None = ENTRY,
+    trial: str = TRIAL,
 ) -> Monitoring:
-    (folder / "protocol.yaml").write_text(TRIAL.replace("RULED", rule), encoding="utf-8")
+    (folder / "protocol.yaml").write_text(trial.replace("RULED", rule), encoding="utf-8")
     person = facts(*(() if entry is None else (entry,)), *rows)
     return monitor(load(folder, vocabulary()), person, as_of=date.fromisoformat(as_of), zone=ZONE)
 
