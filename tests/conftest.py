@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.chaos.tally import summed, table
 from tests.databases import database, postgres_database, postgres_url, where  # noqa: F401 - fixtures
 from tests.servers import hapi, medplum, sekmet
 from tests.servers.behaviour import HAPI, MEDPLUM, SEKMET, Behaviour
@@ -37,12 +38,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What tests counted (property ``counts``) is shown also where they passed."""
-    for reports in terminalreporter.stats.values():
-        for report in reports:
-            for name, value in getattr(report, "user_properties", ()):
-                if name == "counts" and report.when == "call":
-                    terminalreporter.write_line(str(value))
+    """What tests counted is shown also where they passed; the parts of the chaos run as one table."""
+    counted = [
+        one
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", "") == "call"
+        for one in report.user_properties
+    ]
+    for name, value in counted:
+        if name == "counts":
+            terminalreporter.write_line(str(value))
+    if parts := [value for name, value in counted if name == "chaos"]:
+        terminalreporter.write_line("\n".join(table(summed(parts))))
 
 
 def _running(

@@ -199,14 +199,15 @@ def land_folder(
 
     With ``copy=False`` files stay where they are and are referenced by absolute path; they are hashed either
     way; ``issues`` are those known beforehand, ``revises`` is as for :class:`LandingWriter`;
-    ``now`` is in the zone of the site. Raises ConfigError if the folder holds no NDJSON, SourceUntrustworthy
-    over a limit.
+    ``now`` is in the zone of the site. A manifest without files is an export that found nothing, or none of
+    whose files came. Raises ConfigError if the folder holds neither, SourceUntrustworthy over a limit.
     """
-    if not source.is_dir() or not (paths := files_in(source)):
+    export = bulk_manifest.read(source) if source.is_dir() else bulk_manifest.Export()
+    paths = files_in(source) if source.is_dir() else []
+    if not paths and not export.known:
         raise ConfigError(
             "no *.ndjson or *.ndjson.gz here", where=str(source), fix="name the folder of a bulk export"
         )
-    export = bulk_manifest.read(source)
     with LandingWriter(target, revises) as writer:
         found: list[Issue] = [*export.issues, *issues]
         files = []

@@ -52,9 +52,9 @@ def _by(who: Mover, source: str, *targets: State) -> tuple[Move, ...]:
 MOVES: tuple[Move, ...] = (
     *_by("system", NEW, "planned"),
     *_by("person", "planned", "approved", "rejected"),
-    *_by("system", "planned", "sending", "superseded"),
+    *_by("system", "planned", "sending", "superseded", "refused"),
     *_by("person", "approved", "rejected"),
-    *_by("system", "approved", "sending", "superseded"),
+    *_by("system", "approved", "sending", "superseded", "refused"),
     *_by("person", "rejected", "approved"),
     *_by("system", "rejected", "superseded"),
     *_by("system", "sending", "done", "unknown", "refused", "conflict"),

@@ -104,7 +104,11 @@ class Courier:
             waiting = self._ready(plan.subjects, first)
             self._at("planned")
             if waiting and plan.shared:
-                await self._send_shared(plan.shared)
+                try:
+                    await self._send_shared(plan.shared)
+                except WriteRefused as fault:
+                    self._journal.closed(waiting, _words(fault))
+                    raise
             await self._send_all(waiting, len(first), 1 if round_number else 0, progress)
             again = self._unsettled(round_number)
             if not again or round_number == ROUNDS - 1:

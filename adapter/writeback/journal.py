@@ -147,6 +147,18 @@ class Journal:
                 self._ledger.acknowledge(written, receipts, self._now, within=connection)
             self._audit(connection, "fail", [self._row(one) for one in several])
 
+    def closed(self, several: Sequence[SubjectPlan], reason: str) -> None:
+        """What these wait for (study, device) was refused, so nothing about them was sent here."""
+        with self._ledger.engine.begin() as connection:
+            outbox.lock(connection)
+            moved: list[OutboxRow] = []
+            for one in several:
+                if self._row(one).state in ("planned", "approved"):
+                    row = outbox.move(connection, self._row(one), "refused", self._now, reason)
+                    self._rows[one.subject] = row
+                    moved.append(row)
+            self._audit(connection, "fail", moved)
+
     def retracted(self, references: Sequence[str]) -> None:
         """Duplicates of ours that were marked as entered in error."""
         with self._ledger.engine.begin() as connection:

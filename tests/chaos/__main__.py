@@ -14,7 +14,8 @@ from contextlib import ExitStack
 from tests.chaos.run import LANES, run_all
 from tests.chaos.schedule import schedule
 from tests.conftest import SERVERS
-from tests.servers import hapi, medplum, sekmet
+from tests.servers import hapi, medplum, postgres, sekmet
+from tests.servers.process import ServerUnavailable
 
 RUNNING = {"hapi": hapi.running, "medplum": medplum.running, "sekmet": sekmet.running}
 
@@ -36,10 +37,16 @@ def main() -> int:
         return 0
     with ExitStack() as stack:
         base = stack.enter_context(RUNNING[options.server]())
+        try:
+            postgres_url = stack.enter_context(postgres.running())
+        except ServerUnavailable as reason:
+            print(f"all stores are SQLite: {reason}", file=sys.stderr)
+            postgres_url = ""
         tally = asyncio.run(
             run_all(
                 schedules,
                 {options.server: base},
+                postgres=postgres_url,
                 lanes=min(options.lanes, len(schedules)),
                 told=lambda line: print(line, flush=True),
             )

@@ -5,6 +5,7 @@ Everything about the server is read by plain HTTP from the server itself, past t
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
@@ -22,19 +23,23 @@ from adapter.trial import Workspace
 from tests.chaos.people import NOTE_TYPES, Json, People
 from tests.writeback_cases import decision, source
 
+FILE = "file"
 STATUS = {"eligible": "candidate", "undetermined": "potential-candidate", "ineligible": "ineligible"}
 
 
 class Scene(NamedTuple):
-    """A schedule that is over. ``verdicts`` are the last by patient, ``served`` the address the ledger knows,
-    ``types`` those the server has; ``closed`` if it refuses the first rung."""
+    """A schedule that is over. ``verdicts`` are the last by patient, ``served`` the address that the ledger
+    knows, ``types`` those the server has; ``closed`` if it refuses the first rung or all, ``approval`` if
+    nothing may be sent that no person allowed."""
 
     people: People
     verdicts: Mapping[str, str]
     root: Path
+    database: Path | str
     served: str
     types: frozenset[str]
     closed: bool = False
+    approval: bool = False
 
     def fingerprint(self, patient: str) -> str:
         evidence = (source(f"Observation/protein-{patient}", str(self.people.version)),)
@@ -51,15 +56,24 @@ class Scene(NamedTuple):
         return {(one.reference, one.version) for one in self.people.done}
 
     def engine(self) -> Engine:
-        return open_database(Workspace(self.root, embedded=True).database)
+        return open_database(self.database)
 
     def receipts(self) -> tuple[Receipt, ...]:
+        """Of the server, then of the files."""
         engine = self.engine()
         try:
-            with Ledger(engine, self.served) as ledger:
-                return ledger.receipts()
+            found: list[Receipt] = []
+            for place in (self.served, f"{self.served} {FILE}"):
+                with Ledger(engine, place) as ledger:
+                    found += ledger.receipts()
+            return tuple(found)
         finally:
             engine.dispose()
+
+    def filed(self) -> list[Json]:
+        """Every resource in the files that the last rung left."""
+        bundles = (json.loads(path.read_bytes()) for path in sorted(self.root.rglob("told/*.json")))
+        return [entry["resource"] for bundle in bundles for entry in bundle["entry"]]
 
 
 Check = Callable[[Scene], Awaitable[list[str]]]
@@ -73,13 +87,22 @@ async def no_lost_decision(scene: Scene) -> list[str]:
     for patient, verdict in scene.verdicts.items():
         rung = rungs.get(patient, "")
         there = await scene.people.subjects(patient) if "ResearchSubject" in scene.types else []
-        if rung == "ResearchSubject" or (there and not rung):
+        if rung == FILE:
+            wrong += _in_file(scene, patient)
+        elif rung == "ResearchSubject" or (there and not rung):
             wrong += await _on_first_rung(scene, patient, verdict)
         elif rung:
             wrong += await _on_note(scene, patient, rung)
         elif verdict != "ineligible" and not _withdrawn(scene, patient):
             wrong.append(f"{patient}: nothing was ever written")
     return wrong
+
+
+def _in_file(scene: Scene, patient: str) -> list[str]:
+    told = [one for one in scene.filed() if one["resourceType"] == "ResearchSubject" and patient in str(one)]
+    if any(scene.fingerprint(patient) in str(one) for one in told):
+        return []
+    return [f"{patient}: none of {len(told)} filed ResearchSubjects carries the last decision"]
 
 
 def _withdrawn(scene: Scene, patient: str) -> bool:
@@ -168,6 +191,12 @@ async def no_doubled_resource(scene: Scene) -> list[str]:
             wrong += [f"{patient}: {number} {kind} of one name" for number in names.values() if number > 1]
             if len(_current(notes)) > 1:
                 wrong.append(f"{patient}: {len(_current(notes))} {kind} notes count")
+    filed = Counter(
+        (one["id"], str(one.get("extension")))
+        for one in scene.filed()
+        if one["resourceType"] == "ResearchSubject"
+    )
+    wrong += [f"{name}: filed {number} times" for (name, _), number in filed.items() if number > 1]
     rungs: dict[str, set[str]] = {}
     for receipt in scene.receipts():
         if receipt.subject:
@@ -212,7 +241,12 @@ async def receipts_are_true(scene: Scene) -> list[str]:
     person's."""
     wrong: list[str] = []
     receipts = scene.receipts()
+    filed = {f"{one['resourceType']}/{one['id']}" for one in scene.filed()}
     for one in receipts:
+        if one.rung == FILE:
+            if one.reference not in filed and one.fingerprint:
+                wrong.append(f"{one.reference}: a receipt for a file that does not hold it")
+            continue
         if one.reference in scene.deleted() or not one.version or one.reference.startswith("Provenance/"):
             continue
         status, found = await scene.people.get(f"{one.reference}/_history/{one.version}")
@@ -277,6 +311,25 @@ async def audit_verifies(scene: Scene) -> list[str]:
     ]
 
 
+async def only_what_was_allowed(scene: Scene) -> list[str]:
+    """Each receipt about a person leads to a person's leave for exactly what its row holds."""
+    wrong: list[str] = []
+    engine = scene.engine()
+    try:
+        outbox = Outbox(engine)
+        for one in scene.receipts() if scene.approval else ():
+            if one.subject:
+                row = outbox.row(one.outbox)
+                words = {word.number: word for word in outbox.approvals(row.number)}
+                word = words.get(one.approval)
+                if word is None or (word.verdict, word.content_sha256) != ("approved", row.content_sha256):
+                    wrong.append(f"{one.reference}: sent in row {row.number} without leave")
+    finally:
+        engine.dispose()
+    return wrong
+
+
+LEAVE = "only what was allowed was sent"
 CHECKS: Mapping[str, Check] = {
     "no lost decision": no_lost_decision,
     "no doubled resource": no_doubled_resource,
@@ -284,4 +337,5 @@ CHECKS: Mapping[str, Check] = {
     "receipts are true": receipts_are_true,
     "outbox is final": outbox_is_final,
     "audit verifies": audit_verifies,
+    LEAVE: only_what_was_allowed,
 }

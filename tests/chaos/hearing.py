@@ -19,7 +19,6 @@ import httpx
 from adapter.config import Channel, Site
 from adapter.store.database import open_database
 from adapter.store.inbox import SWEEP, TAKEN_FOR, Inbox
-from adapter.trial import Workspace
 from adapter.web.app import create_app
 from tests.spec.test_notifications import event, r4b_backport
 
@@ -43,7 +42,8 @@ def hear(job: dict[str, Any]) -> dict[str, Any]:
 async def _heard(job: dict[str, Any], root: Path) -> dict[str, Any]:
     (root / "header").write_text(SECRET)
     site = Site(name="h", site_id="h", subscriptions={"lab": Channel(header_file=str(root / "header"))})
-    engine = open_database(Workspace(root, embedded=True).database, busy_seconds=1 if job["hurried"] else 30)
+    where = job["database"] if "://" in job["database"] else Path(job["database"])
+    engine = open_database(where, busy_seconds=1 if job["hurried"] else 30)
     app = create_app(engine, clock=lambda: START, site=site)
     log = root / "acknowledged"
     before = len(log.read_text().split()) if log.exists() else 0
@@ -79,9 +79,9 @@ def _look(inbox: Inbox, root: Path, kill: str) -> None:
     inbox.done(taken, now)
 
 
-def unheard(root: Path, events: int) -> list[str]:
+def unheard(root: Path, where: Path | str, events: int) -> list[str]:
     """What was acknowledged and never looked at, and what is still known to be missing."""
-    engine = open_database(Workspace(root, embedded=True).database)
+    engine = open_database(where)
     channels = Inbox(engine).channels()
     left = Inbox(engine).take(START + TAKEN_FOR * 1000)
     engine.dispose()

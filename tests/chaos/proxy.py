@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from tests.chaos.faults import FAULTS, Injection
+from tests.chaos.sign_in import TOKEN_PATH, SignIn, encoded
 
 JSON = "application/fhir+json"
 LOGIN = b"<!DOCTYPE html><html><body><form action='/login'>Please sign in</form></body></html>"
@@ -45,9 +46,14 @@ class Request(NamedTuple):
 
     @property
     def kinds(self) -> tuple[str, ...]:
+        path = urlsplit(self.target)
+        for part, kind in (("/bulk-status/", "job"), ("/bulk-files/", "file")):
+            if part in path.path:
+                return ("any", "read", kind)
+        if path.path == TOKEN_PATH:
+            return ("any",)
         if self.method != "GET":
             return ("any", "write")
-        path = urlsplit(self.target)
         return ("any", "read", "page") if path.query else ("any", "read")
 
 
@@ -73,25 +79,27 @@ class Proxy:
     """``counts`` holds every fault that fired, ``requests`` how many came."""
 
     def __init__(self, upstream: str, folder: Path) -> None:
-        there = urlsplit(upstream)
-        self._host, self._port = there.hostname or "", there.port or 80
-        self._there = f"http://{there.netloc}".encode()
-        self._path = there.path
+        self.lead(upstream)
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self._at_work = 0
-        self._valid = 0
-        self.token_file = folder / "token"
+        self.sign_in = SignIn(folder / "token")
         self.port = 0
         self.requests = 0
         self.counts: Counter[str] = Counter()
         self.habits: frozenset[str] = frozenset()
-        self._write_token()
         self.disturb()
 
     @property
     def base(self) -> str:
         return f"http://127.0.0.1:{self.port}{self._path}"
+
+    def lead(self, upstream: str) -> None:
+        """Where requests are forwarded from now on, a base URL."""
+        there = urlsplit(upstream)
+        self._host, self._port = there.hostname or "", there.port or 80
+        self._there = f"http://{there.netloc}".encode()
+        self._path = there.path
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(
@@ -169,16 +177,22 @@ class Proxy:
         return due
 
     async def _answer(self, request: Request, fault: str) -> Answer:
-        if fault == "token expired":
-            self._valid += 1
-            self._write_token()
-        if request.headers.get("authorization", "") != f"Bearer t{self._valid}":
+        if fault in ("token expired", "key rotated"):
+            self.sign_in.expire(rotated=fault == "key rotated")
+        path = urlsplit(request.target).path
+        signing_in = self.sign_in.asked(path)
+        if not signing_in and not self.sign_in.admits(request.headers.get("authorization", "")):
             return Answer(401, {"Content-Type": JSON}, OUTCOME)
-        if "subject closed" in self.habits and request.method != "GET" and b"ResearchSubject" in request.body:
+        if not signing_in and self._closed(request):
             return Answer(403, {"Content-Type": JSON}, b'{"resourceType":"OperationOutcome","issue":[]}')
         instead = await self._instead(request, fault)
         if instead is not None:
             return instead
+        if signing_in:
+            status, said = self.sign_in.answer(path, request.body, f"http://127.0.0.1:{self.port}")
+            return Answer(status, {"Content-Type": "application/json"}, encoded(said))
+        if fault == "job deleted":
+            await self._forward(request._replace(method="DELETE"))
         if fault == "person first":
             await self._person()
         if fault == "late":
@@ -194,6 +208,12 @@ class Proxy:
             await self._lost(fault)
             return Answer(502, {"Content-Type": "text/html"}, b"<html>Bad Gateway</html>")
         return _page(answer, fault, self.base) if fault in _PAGES else answer
+
+    def _closed(self, request: Request) -> bool:
+        """Whether this server takes no such write."""
+        about = b"ResearchSubject" in request.body
+        closed = "closed" in self.habits or (about and "subject closed" in self.habits)
+        return closed and request.method != "GET"
 
     async def _instead(self, request: Request, fault: str) -> Answer | None:
         """What is said without asking the server; None if it is asked."""
@@ -212,6 +232,10 @@ class Proxy:
             return Answer(503, {"Date": now, "Retry-After": then})
         if fault in ("409", "412"):
             return Answer(int(fault), {"Content-Type": JSON}, OUTCOME)
+        if fault == "job failed":
+            return Answer(500, {"Content-Type": JSON}, OUTCOME)
+        if fault == "file gone":
+            return Answer(404, {"Content-Type": JSON}, OUTCOME)
         if fault == "gzip bomb":
             return Answer(200, {"Content-Type": JSON, "Content-Encoding": "gzip"}, BOMB)
         if fault == "login page":
@@ -233,9 +257,6 @@ class Proxy:
 
     async def _reopen(self) -> None:
         await self.start()
-
-    def _write_token(self) -> None:
-        self.token_file.write_text(f"t{self._valid}\n")
 
     async def _forward(self, request: Request) -> Answer:
         reader, writer = await asyncio.open_connection(self._host, self._port, limit=2**22)
@@ -260,6 +281,7 @@ class Proxy:
             name: value.replace(self._there.decode(), here.decode()) for name, value in answer.headers.items()
         }
         body = answer.body.replace(self._there, here)
+        body = body.replace(b'"requiresAccessToken":false', b'"requiresAccessToken":true')  # here it does
         if "one by one" in self.habits and b'"CapabilityStatement"' in body:
             said = json.loads(body)
             said["rest"][0]["interaction"] = []

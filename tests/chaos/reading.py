@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,13 @@ def changed(ward: Ward, base: str) -> None:
 
 
 def known(landing: Landing) -> Known:
-    bodies = (json.loads(raw.line) for raw in landing.resources())
-    return {(one["resourceType"], one["id"]): one for one in bodies}
+    """What is there and whole; a line cut short is nothing that came."""
+    found: Known = {}
+    for raw in landing.resources():
+        with contextlib.suppress(ValueError):
+            one = json.loads(raw.line)
+            found[one["resourceType"], one["id"]] = one
+    return found
 
 
 def honest(root: Path, ward: Ward, *, former: bool) -> list[str]:

@@ -16,7 +16,7 @@ from adapter.source.client import FhirClient
 from adapter.source.crawl import land_server
 from adapter.source.landing import open_landing
 from adapter.trial import Workspace
-from tests.chaos.checks import CHECKS, Scene
+from tests.chaos.checks import CHECKS, LEAVE, Scene
 from tests.chaos.jobs import perform
 from tests.chaos.people import JSON, Done, People
 from tests.chaos.reading import equal, untrue
@@ -37,10 +37,12 @@ async def told(base: str, root: Path, http: httpx.AsyncClient) -> Scene:
         "kind": "write", "root": str(root / "workspace"), "result": str(root / "result"), "base": base,
         "token_file": str(root / "token"), "study": people.study, "now": NOW.isoformat(), "rungs": [],
         "decisions": [(patient, verdict, "1") for patient, verdict in verdicts.items()], "folder": "",
-        "hurried": False,
+        "hurried": False, "approval": False,
+        "database": str(Workspace(root / "workspace", embedded=True).database),
     }  # fmt: skip
     assert await asyncio.to_thread(perform, job) == 0
-    return Scene(people, verdicts, root / "workspace", base, (await hospital("it", base)).types)
+    where = Path(job["database"])
+    return Scene(people, verdicts, root / "workspace", where, base, (await hospital("it", base)).types)
 
 
 async def _subject(scene: Scene) -> dict[str, Any]:
@@ -106,6 +108,20 @@ async def audit_cut(scene: Scene) -> None:
     _sql(scene, "DROP TRIGGER audit_delete", f"DELETE FROM audit WHERE {last}")  # noqa: S608
 
 
+async def sent_without_leave(scene: Scene) -> None:
+    """Nobody was asked about what :func:`told` wrote."""
+
+
+async def leave_for_other_content(scene: Scene) -> None:
+    _sql(
+        scene,
+        "INSERT INTO approval (outbox, content_sha256, verdict, who, reason, at) "
+        "SELECT number, 'of something else', 'approved', 'Dr. L.', 'seen', '2026' FROM outbox",
+        "UPDATE receipt SET approval = (SELECT number FROM approval WHERE outbox = receipt.outbox) "
+        "WHERE outbox > 0",
+    )
+
+
 PLANTED: dict[str, tuple[Plant, ...]] = {
     "no lost decision": (decision_lost, status_wrong),
     "no doubled resource": (subject_doubled, flag_doubled),
@@ -113,6 +129,7 @@ PLANTED: dict[str, tuple[Plant, ...]] = {
     "receipts are true": (receipt_false, version_without_receipt),
     "outbox is final": (row_left_open,),
     "audit verifies": (audit_changed, audit_cut),
+    LEAVE: (sent_without_leave, leave_for_other_content),
 }
 
 
@@ -131,7 +148,7 @@ async def test_a_planted_violation_is_named(
     async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
         scene = await told(medplum_base_url, tmp_path, http)
         await plant(scene)
-        assert await CHECKS[name](scene)
+        assert await CHECKS[name](scene._replace(approval=name == LEAVE))
 
 
 def test_every_check_has_a_planted_violation() -> None:

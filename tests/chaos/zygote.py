@@ -7,6 +7,7 @@ ended: ``{"id": 7, "pid": 1234}``, ``{"id": 7, "exit": 0}`` (negative: the signa
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import select
@@ -19,8 +20,10 @@ Job = dict[str, Any]
 
 
 def main() -> int:
-    from tests.chaos.jobs import perform
+    from tests.chaos.jobs import perform, warm
 
+    warm()
+    gc.freeze()  # a collection in a child would copy every page that it looks at
     woken, waking = os.pipe()
     os.set_blocking(waking, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)

@@ -607,6 +607,15 @@ async def test_a_file_that_stays_broken_costs_its_type(
     assert sum(file.lines for file in landing.manifest.files if "Observation" in file.name) == kept
 
 
+async def test_an_export_none_of_whose_files_came_is_landed_and_says_so(run: Run) -> None:
+    """Nothing is there, and nothing of it is absence."""
+    for name in run.server.files:
+        run.server.on("GET", f"/files/{name}", Answer(403))
+    landing = await run()
+    assert (ids(landing), silence(landing)) == ([], {**WHOLE, "Observation": False, "Patient": False})
+    assert codes(landing) == {"FILE_MISSING", "FILE_UNREAD"}
+
+
 async def test_a_file_without_an_end_that_differs_each_time_is_doubtful(run: Run) -> None:
     run.server.counts = False
     bodies = iter(b"".join(LINES[: 1 + at % 2]) for at in range(99))

@@ -292,6 +292,10 @@ class TestRefusals:
         site.server.refusals = {"ResearchStudy": 405}
         report = await site.write(decision("eligible"), decision("undetermined", "p2"))
         assert report.rungs == {"List": 2}
+        told = [("List", "done"), ("List", "done")]
+        assert site.states() == [("ResearchSubject", "refused"), ("ResearchSubject", "refused"), *told]
+        await site.write(decision("eligible"), decision("undetermined", "p2"), now=LATER)
+        assert len(site.states()) == 4, "asked again, and no new rows for it"
 
     async def test_the_last_rung_is_a_file_that_says_where_it_lies(self, tmp_path: Path) -> None:
         site = Site(Double("Patient read search-type"), tmp_path)

@@ -81,6 +81,11 @@ def running(port: int = 0) -> Iterator[str]:
         yield base_url
 
 
+def own(base_url: str, name: str) -> str:
+    """The base URL of a repository of its own at the same server, empty at first; see ``server.mjs``."""
+    return f"{base_url.removesuffix('/fhir/R4')}/{name}/fhir/R4"
+
+
 def main() -> int:
     """Run until Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__)

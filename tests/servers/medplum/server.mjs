@@ -4,6 +4,8 @@
 // (packages/server, Apache-2.0) does it: status from the outcome, ETag, CapabilityStatement, links of a search.
 // One thing that MemoryRepository leaves out is added, as Medplum's PostgreSQL repository has it: a transaction that
 // fails leaves nothing behind. What was deleted is answered with 404, as MemoryRepository does and FHIR allows.
+// A name before /fhir/R4, as in /ward-7/fhir/R4, is a repository of its own, empty at first: a search looks at each
+// resource there is. DELETE of the name forgets it.
 // The server ends itself when its standard input closes.
 
 import { createServer } from 'node:http';
@@ -31,6 +33,11 @@ for (const file of SEARCH_PARAMETER_BUNDLE_FILES) {
 }
 
 class Repository extends MemoryRepository {
+  constructor(base) {
+    super();
+    this.base = base;
+  }
+
   // as Medplum's server: known parameters only, a default page size, links
   async search(request) {
     const known = globalSchema.types[request.resourceType]?.searchParams ?? {};
@@ -44,7 +51,7 @@ class Repository extends MemoryRepository {
     const bundle = await super.search({ ...request, count, offset });
     const link = (relation, at) => ({
       relation,
-      url: `${base}/${request.resourceType}${formatSearchQuery({ ...request, count, offset: at })}`,
+      url: `${this.base}/${request.resourceType}${formatSearchQuery({ ...request, count, offset: at })}`,
     });
     bundle.link = [link('self', offset), link('first', 0)];
     if (offset + count < bundle.total) {
@@ -76,7 +83,7 @@ function restore(map, kept) {
   }
 }
 
-function capabilityStatement() {
+function capabilityStatement(base) {
   const types = Object.entries(globalSchema.types).filter(([, type]) => type.searchParams);
   return {
     resourceType: 'CapabilityStatement',
@@ -105,8 +112,8 @@ function capabilityStatement() {
 }
 
 const router = new FhirRouter();
-const repository = new Repository();
-let base = '';
+const repositories = new Map();
+let origin = '';
 let turn = Promise.resolve(); // one request at a time: MemoryRepository has no isolation
 
 async function body(request) {
@@ -120,12 +127,16 @@ async function body(request) {
 
 async function answer(request) {
   const url = new URL(request.url, 'http://loopback');
-  if (!url.pathname.startsWith('/fhir/R4')) {
-    return [404, undefined];
+  const [, name, path] = /^((?:\/[\w-]+)?)\/fhir\/R4\/?(.*)$/.exec(url.pathname) ?? [];
+  if (path === undefined) {
+    return request.method === 'DELETE' && repositories.delete(url.pathname) ? [204, undefined] : [404, undefined];
   }
-  const path = url.pathname.slice('/fhir/R4'.length).replace(/^\//, '');
+  const base = `${origin}${name}/fhir/R4`;
   if (path === 'metadata') {
-    return [200, capabilityStatement()];
+    return [200, capabilityStatement(base)];
+  }
+  if (!repositories.has(name)) {
+    repositories.set(name, new Repository(base));
   }
   let content;
   try {
@@ -144,7 +155,7 @@ async function answer(request) {
       headers: request.headers,
       config: { transactions: true },
     },
-    repository
+    repositories.get(name)
   );
   return [getStatus(outcome), resource ?? outcome];
 }
@@ -169,8 +180,8 @@ const server = createServer((request, response) => {
   });
 });
 server.listen(Number(process.argv[2] ?? 0), '127.0.0.1', () => {
-  base = `http://127.0.0.1:${server.address().port}/fhir/R4`;
-  console.log(`READY ${base}`);
+  origin = `http://127.0.0.1:${server.address().port}`;
+  console.log(`READY ${origin}/fhir/R4`);
 });
 process.stdin.resume();
 process.stdin.on('close', () => process.exit(0));
