@@ -15,6 +15,7 @@ from typing import Literal
 
 import msgspec
 
+from adapter.exports.adam.rules import ADAM_RULES
 from adapter.exports.dataset import ISO_8601, Cell, Column, Dataset
 from adapter.exports.spec import DatasetSpec, Specs, Variable
 
@@ -83,7 +84,12 @@ class Problem(msgspec.Struct, frozen=True, order=True):
 
     @property
     def severity(self) -> Severity:
-        return RULES[self.rule][0]
+        return (RULES.get(self.rule) or ADAM_RULES[self.rule])[0]
+
+    @property
+    def text(self) -> str:
+        """What the rule says."""
+        return (RULES.get(self.rule) or ADAM_RULES[self.rule])[1]
 
 
 def check_datasets(datasets: Sequence[Dataset], specs: Specs) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""What the gate found and somebody accepted, each with a reason (``mappings/sdtm/waivers.yaml``).
+"""What the gate found and somebody accepted, each with a reason (``waivers.yaml`` beside the specifications).
 
 A waiver names the rule, the dataset and the variable; it never covers a whole rule. One that matches nothing
 is shown, so that it does not outlive its cause.
@@ -6,7 +6,7 @@ is shown, so that it does not outlive its cause.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +52,8 @@ class Gate(msgspec.Struct, frozen=True):
         }
 
 
-def load_waivers(path: Path, specs: Specs) -> tuple[Waiver, ...]:
-    """Read the waivers; a missing file is none.
+def load_waivers(path: Path, specs: Specs, rules: Collection[str] = RULES) -> tuple[Waiver, ...]:
+    """Read the waivers of ``rules``; a missing file is none.
 
     Raises :class:`adapter.errors.MappingError` with file and line for one that is unknown, given twice or
     without a reason.
@@ -69,8 +69,8 @@ def load_waivers(path: Path, specs: Specs) -> tuple[Waiver, ...]:
     seen = set()
     for index, one in enumerate(waivers):
         at = ("waivers", index)
-        if one.rule not in RULES:
-            raise content.error(f"no rule {one.rule}", *at, fix=f"one of {', '.join(sorted(RULES))}")
+        if one.rule not in rules:
+            raise content.error(f"no rule {one.rule}", *at, fix=f"one of {', '.join(sorted(rules))}")
         if one.dataset not in names or (one.variable and one.variable not in names[one.dataset]):
             raise content.error(
                 f"no variable {one.dataset}.{one.variable}", *at, fix="see the specifications"
@@ -85,8 +85,13 @@ def load_waivers(path: Path, specs: Specs) -> tuple[Waiver, ...]:
 
 
 def gate(datasets: Sequence[Dataset], specs: Specs, waivers: Sequence[Waiver]) -> Gate:
-    """Run every rule over the datasets."""
-    found = gathered((*check_datasets(datasets, specs), *check_agreement(datasets)))
+    """Run every rule over the datasets of SDTM."""
+    return judged((*check_datasets(datasets, specs), *check_agreement(datasets)), waivers)
+
+
+def judged(problems: Iterable[Problem], waivers: Sequence[Waiver]) -> Gate:
+    """What stands of the problems, what is waived, and which waivers met none."""
+    found = gathered(problems)
     reasons = {(one.rule, one.dataset, one.variable): one for one in waivers}
     standing, waived, used = [], [], set()
     for one in found:
@@ -100,18 +105,18 @@ def gate(datasets: Sequence[Dataset], specs: Specs, waivers: Sequence[Waiver]) -
     return Gate(tuple(standing), tuple(waived), unused)
 
 
-def stop_at(found: Gate) -> None:
+def stop_at(found: Gate, waivers: str = "mappings/sdtm/waivers.yaml") -> None:
     """Raise :class:`ExportError` that names each error that nobody waived."""
     if not found.errors:
         return
     listed = "; ".join(
         f"{one.rule} {one.dataset}.{one.variable} ({one.count}, first {one.example or 'the dataset'}):"
-        f" {RULES[one.rule][1]}"
+        f" {one.text}"
         for one in found.errors
     )
     raise ExportError(
         f"the datasets do not conform: {listed}",
-        fix="correct the mapping or the data, or waive it with a reason in mappings/sdtm/waivers.yaml",
+        fix=f"correct the mapping or the data, or waive it with a reason in {waivers}",
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -21,8 +22,11 @@ from adapter import monitoring, pipeline
 from adapter.demo import hospital
 from adapter.errors import ExportError, MappingError
 from adapter.exports.adam.build import AdamBuild, build_adam, load_specs
-from adapter.exports.adam.conformance import RULES, Remark, check_adam
+from adapter.exports.adam.conformance import RULES, Remark, adam_gate, check_adam
+from adapter.exports.adam.package import write_adam
+from adapter.exports.adam.rules import ADAM_RULES
 from adapter.exports.dataset import Cell, Dataset, day_text
+from adapter.exports.package import ExportReport
 from adapter.exports.sdtm import Build, build_sdtm
 from adapter.exports.spec import load_specs as load_sdtm
 from adapter.exports.study import Arm, StudyConfig, load_study
@@ -326,7 +330,87 @@ def test_a_seeded_fault_is_caught_by_its_rule(
 
 
 def test_every_rule_has_a_seeded_fault() -> None:
-    assert {rule for rule, *_ in FAULTS} == set(RULES)
+    assert {rule for rule, *_ in FAULTS} == set(RULES) == set(ADAM_RULES)
+
+
+ANY_DATASET: list[tuple[str, str, dict[str, Cell], Callable[[dict[str, Cell]], bool]]] = [
+    ("TERM_UNKNOWN", "ADSL", {"SEX": "MALE"}, lambda row: True),
+    ("TERM_EXTENDED", "ADLB", {"DTYPE": "GUESS"}, lambda row: row["DTYPE"] in (None, "")),
+    ("REQUIRED_EMPTY", "ADRS", {"PARAMCD": ""}, lambda row: True),
+    ("NOT_ASCII", "ADLB", {"AVALC": "\u2265 3"}, lambda row: True),
+    ("TEXT_LENGTH", "ADSL", {"SUBJID": "0" * 30}, lambda row: True),
+    ("CELL_TYPE", "ADLB", {"AVAL": "3"}, lambda row: row["BASE"] is None),
+    ("STUDY_VALUE", "ADTTE", {"STUDYID": "NCT00000000"}, lambda row: True),
+]
+
+
+@pytest.mark.parametrize(
+    ("rule", "name", "values", "where"), ANY_DATASET, ids=[f"{one[0]} {one[1]}" for one in ANY_DATASET]
+)
+def test_rules_of_any_dataset_hold_for_analysis_too(
+    made: Made, rule: str, name: str, values: dict[str, Cell], where: Callable[[dict[str, Cell]], bool]
+) -> None:
+    specs = load_specs(FOLDER)
+    datasets = [
+        _changed(one, _set(**values), where) if one.name == name else one for one in made.adam.datasets
+    ]
+    found = adam_gate(datasets, made.sdtm.datasets, specs, ()).problems
+    assert (rule, name, next(iter(values))) in {(one.rule, one.dataset, one.variable) for one in found}
+
+
+def test_a_label_a_key_and_a_dataset_that_are_wrong_are_told(made: Made) -> None:
+    specs = load_specs(FOLDER)
+    adsl = next(one for one in made.adam.datasets if one.name == "ADSL")
+    others = [one for one in made.adam.datasets if one.name != "ADSL"]
+    label = msgspec.structs.replace(adsl.columns[0], label="Study")
+    relabelled = msgspec.structs.replace(adsl, columns=(label, *adsl.columns[1:]))
+    twice = msgspec.structs.replace(adsl, rows=(*adsl.rows, adsl.rows[-1]))
+    for wrong, expected in (
+        ((relabelled, *others), ("COLUMNS", "ADSL", "STUDYID")),
+        ((twice, *others), ("KEY_TWICE", "ADSL", "USUBJID")),
+        ((adsl, *others[1:]), ("NO_SPECIFICATION", others[0].name, "")),
+    ):
+        found = adam_gate(wrong, made.sdtm.datasets, specs, ()).errors
+        assert expected in {(one.rule, one.dataset, one.variable) for one in found}
+
+
+def _write(made: Made, adam: AdamBuild, folder: Path, target: Path) -> ExportReport:
+    return write_adam(
+        adam, made.sdtm.datasets, study=made.study, specs=load_specs(folder), folder=folder, target=target,
+        snapshot_time=datetime(2019, 6, 3, tzinfo=made.trial.site.zone),
+    )  # fmt: skip
+
+
+def test_a_finding_stops_the_export_unless_it_is_waived_with_a_reason(made: Made, tmp_path: Path) -> None:
+    """Both are in the manifest in the shape that SDTM's findings have."""
+    wrong = msgspec.structs.replace(
+        made.adam,
+        datasets=tuple(
+            _changed(one, _set(SAFFL=""), lambda row: True) if one.name == "ADSL" else one
+            for one in made.adam.datasets
+        ),
+    )
+    with pytest.raises(ExportError, match=r"AD08 ADSL\.SAFFL") as refused:
+        _write(made, wrong, FOLDER, tmp_path / "out")
+    assert "mappings/adam/waivers.yaml" in refused.value.fix
+    assert not (tmp_path / "out").exists()
+    folder = tmp_path / "adam"
+    shutil.copytree(FOLDER, folder)
+    reason = "The safety population is decided by the sponsor after the data are cut."
+    (folder / "waivers.yaml").write_text(
+        (FOLDER / "waivers.yaml").read_text()
+        + f"  - {{rule: AD08, dataset: ADSL, variable: SAFFL, reason: {reason!r}}}\n"
+        f"  - {{rule: KEY_TWICE, dataset: ADLB, variable: ASEQ, reason: {reason!r}}}\n"
+    )
+    _write(made, wrong, folder, tmp_path / "out")
+    checks = json.loads((tmp_path / "out/manifest.json").read_bytes())["checks"]
+    assert checks["errors"] == 0
+    assert {"rule": "AD08", "dataset": "ADSL", "variable": "SAFFL", "count": 1, "reason": reason} in checks[
+        "waived"
+    ]
+    empty = {one["variable"] for one in checks["waived"] if one["rule"] == "REQUIRED_EMPTY"}
+    assert empty == {"AGE", "AGEU", "ARM", "TRT01P"}
+    assert checks["unusedWaivers"] == ["KEY_TWICE ADLB.ASEQ"]
 
 
 def test_a_required_variable_that_is_not_there_is_told(made: Made) -> None:

@@ -1,6 +1,7 @@
 """What ADaMIG 1.3 asks of analysis datasets and CDISC CORE does not check: rules over finished tables.
 
 A rule yields one remark per place it is broken at; nothing is repaired. Rows are named by subject and ASEQ.
+What each rule says stands in :mod:`rules`; what holds of any dataset is that of SDTM's gate.
 """
 
 from __future__ import annotations
@@ -12,7 +13,12 @@ from fractions import Fraction
 
 import msgspec
 
+from adapter.exports.adam.rules import ADAM_RULES
+from adapter.exports.adam.spec import AdamSpecs
+from adapter.exports.conformance import RULES as ANY_RULES
+from adapter.exports.conformance import Problem, check_datasets
 from adapter.exports.dataset import Cell, Dataset
+from adapter.exports.waivers import Gate, Waiver, judged
 
 _REQUIRED = {
     "ADSL": (*("STUDYID", "USUBJID", "SUBJID", "SITEID", "AGE", "AGEU", "SEX", "RACE", "ARM", "TRT01P"),),
@@ -50,6 +56,14 @@ def check_adam(adam: Sequence[Dataset], sdtm: Sequence[Dataset]) -> tuple[Remark
     """Every remark of every rule, in order; none for a package that conforms."""
     package = Package({one.name: one for one in adam}, {one.name: one for one in sdtm})
     return tuple(sorted(remark for rule in RULES.values() for remark in rule(package)))
+
+
+def adam_gate(
+    adam: Sequence[Dataset], sdtm: Sequence[Dataset], specs: AdamSpecs, waivers: Sequence[Waiver]
+) -> Gate:
+    """The rules of any dataset (terms, labels, lengths, keys) and those of analysis, in the gate's shape."""
+    remarks = (Problem(one.rule, one.dataset, one.variable, one.example) for one in check_adam(adam, sdtm))
+    return judged((*check_datasets(adam, specs.described), *remarks), waivers)
 
 
 def required_variables(package: Package) -> Iterator[Remark]:
@@ -270,6 +284,9 @@ RULES: dict[str, Callable[[Package], Iterator[Remark]]] = {
     "AD13": dates,
     "AD14": imputed,
 }
+
+
+WAIVABLE = frozenset({*ADAM_RULES, *ANY_RULES})
 
 
 def _place(record: _Record) -> str:

@@ -18,11 +18,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from adapter.exports.codelists import Codelists, load_codelists
+from adapter.exports.codelists import Codelists, Units, load_codelists
 from adapter.exports.located import Located, read_located
-from adapter.exports.spec import DatasetSpec
+from adapter.exports.spec import DatasetSpec, Specs
 
 _OWN = ("parameters", "criteria", "responses", "age_groups", "per_protocol", "decimals")
+_NO_DATASETS = ("codelists.yaml", "waivers.yaml")
 _ALGORITHMS = {"constant", "copy", "derive"}
 
 
@@ -98,6 +99,13 @@ class AdamSpecs(msgspec.Struct, frozen=True):
     codelists: Codelists
     digest: str
 
+    @property
+    def described(self) -> Specs:
+        """The same as what any dataset is described and judged by."""
+        return Specs(
+            tuple(one.dataset for one in self.datasets.values()), self.codelists, Units({}), self.digest
+        )
+
 
 def load_adam(folder: Path, methods: Mapping[str, frozenset[str]]) -> AdamSpecs:
     """Read ``codelists.yaml`` and every ``ad*.yaml``; ``methods`` are the known ones by dataset class.
@@ -109,7 +117,7 @@ def load_adam(folder: Path, methods: Mapping[str, frozenset[str]]) -> AdamSpecs:
     found = {}
     for path in sorted(folder.glob("*.yaml")):
         digest.update(f"{path.name}\0".encode() + path.read_bytes() + b"\0")
-        if path.name != "codelists.yaml":
+        if path.name not in _NO_DATASETS:
             spec = _load(path, codelists, methods)
             found[spec.name] = spec
     return AdamSpecs(found, codelists, digest.hexdigest())
