@@ -8,6 +8,8 @@ from datetime import date, tzinfo
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
+
 from adapter.model.dates import on_day
 from adapter.model.decision import CriterionResult, Evidence
 from adapter.model.facts import Event, Facts, Finding, Intervention, Subject
@@ -141,7 +143,10 @@ class Context:
         end = self.resolve(period.end) if period.end else self.as_of
         if (period.start and start is None) or end is None:
             return None
-        return Frame(start, self.as_of if end.first > self.as_of.last else end)
+        today = self.as_of.last
+        if end.first >= today:
+            return Frame(start, self.as_of)
+        return Frame(start, msgspec.structs.replace(end, last=min(end.last, today)))
 
     def missing(self, *moments: Moment | None) -> tuple[str, ...]:
         """What to ask for when one of these moments is not known."""

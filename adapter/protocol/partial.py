@@ -18,7 +18,6 @@ from typing import Any
 import msgspec
 
 from adapter.model.course import ArmIs, DoseChanged, DoseIs, GapIs
-from adapter.model.coverage import Coverage
 from adapter.model.kleene import Truth
 from adapter.model.ladder import DayName, Dosing, Ladder
 from adapter.model.nodes import Moment, descend
@@ -175,16 +174,15 @@ def unsettled(found: Outcome, lost: Iterable[str], context: Context) -> Outcome:
 
 
 def lost_part(resource_type: str, context: Context) -> str:
-    reasons = sorted({row.reason for row in _lost(context.facts.coverage, context) if row.reason})
-    of_type = [
-        row.reason for row in _lost(context.facts.coverage, context) if row.resource_type == resource_type
-    ]
-    why = "; ".join(sorted(set(of_type or reasons)))
-    return f"the {resource_type} records that were asked for and did not come ({why})"
-
-
-def _lost(rows: Iterable[Coverage], context: Context) -> Iterable[Coverage]:
-    return (row for row in rows if row.lost and row.subject in ("", context.subject.id))
+    rows = context.facts.coverage
+    why = {
+        row.reason
+        for row in rows
+        if row.lost and row.subject in ("", context.subject.id)
+        if row.resource_type == resource_type and row.reason
+    }
+    said = f" ({'; '.join(sorted(why))})" if why else ""
+    return f"the {resource_type} records that were asked for and did not come{said}"
 
 
 def is_partial(flags: Iterable[str]) -> bool:

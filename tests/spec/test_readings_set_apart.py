@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from adapter.model.facts import Source
-from tests.spec.protocol_words import Row, egfr, lab
+from tests.spec.protocol_words import Row, egfr, lab, said
 from tests.spec.test_thresholds import told
 from tests.spec.test_which_readings import LATE, NINE, doubtful, troughs
 from tests.spec.test_why import HIGH, protein, ruled, shown
@@ -139,3 +139,30 @@ def pressure(concept: str, value: str, on: str, record: str = "one", why: str = 
 def test_the_reading_that_belongs_beside_another(tmp_path: Path, beside: list[Row], expected: str) -> None:
     rows = [pressure("systolic_bp", "120", TIME), *beside]
     assert ruled(tmp_path, PRESSURE, *rows).verdict.value == expected
+
+
+VISIT = "{finding: urine_protein_24h, to: visit, above: 8 g/d}"
+
+
+@pytest.mark.parametrize("visit", ["2019-06", "2019-06-03", "2019-07", ""])
+@pytest.mark.parametrize(
+    ("on", "expected"),
+    [("2019-05-31", "met"), ("2019-06-03", "met"), ("2019-06-04", "unknown"), ("2019-06-20", "unknown")],
+)
+def test_nothing_from_after_the_day_of_assessment_is_seen(
+    tmp_path: Path, visit: str, on: str, expected: str
+) -> None:
+    """Screening is on 2019-06-03; the visit up to which readings count is on some later day, or some day of
+    June."""
+    rows = [said("visit-date", visit, "2019-05-01")] if visit else []
+    found = ruled(tmp_path, VISIT if visit else HIGH, *rows, protein("9", on))
+    if (visit, on) == ("2019-06", "2019-06-03"):
+        assert told(found) == "unknown DATE_PARTIAL", "the visit may have been on the 1st or 2nd"
+    else:
+        assert told(found) == expected
+
+
+def test_where_one_reading_is_asked_for_none_is_none(tmp_path: Path) -> None:
+    condition = "{repeated: {finding: glucose, above: 11.1 mmol/L, readings: 1, apart: {at_least: 1 day}}}"
+    assert ruled(tmp_path, condition).verdict.value == "unknown"
+    assert ruled(tmp_path, condition, lab("glucose", "12", NINE)).verdict.value == "met"
