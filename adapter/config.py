@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
+from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -100,6 +101,50 @@ class SignIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     openid: OpenId | None = None
 
 
+class HookClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[hooks.clients.NAME]``: one system that may call our CDS services.
+
+    ``iss`` is what it calls itself in its tokens. Its public keys are at ``jwks_url``, or in ``jwks_file``.
+    Source: CDS Hooks 2.0, "Trusting CDS Clients".
+    """
+
+    iss: str
+    jwks_url: str = ""
+    jwks_file: str = ""
+
+
+class Hooks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[hooks]``: CDS Hooks. ``public_url`` is how callers spell our address (tokens are made for it),
+    ``language`` that of the cards where a caller asks for none."""
+
+    public_url: str
+    clients: dict[str, HookClient]
+    language: Literal["en", "zh"] = "zh"
+
+
+class Launch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[launch.NAME]``: one system that opens a patient's page by SMART App Launch.
+
+    ``iss`` is its FHIR base URL, compared to the letter. Whoever launches gets ``role`` for the one patient.
+    Without ``client_secret_file`` we are a public client. ``id_token`` says whether a person's identity must
+    be proven by one; ``issuer`` where that comes from another address than the token endpoint's origin.
+    Source: SMART App Launch 2.2.
+    """
+
+    iss: str
+    client_id: str
+    role: str = "coordinator"
+    client_secret_file: str = ""
+    scopes: tuple[str, ...] = ("launch", "openid", "fhirUser")
+    id_token: bool = True
+    allowed_origins: tuple[str, ...] = ()
+    ca_file: str = ""
+
+    def secret(self, name: str) -> bytes:
+        """b"" for a public client; raises :class:`ConfigError` for a file that cannot be read."""
+        return _secret_in(self.client_secret_file, f"[launch.{name}]")
+
+
 class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``site.toml``.
 
@@ -128,6 +173,8 @@ class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     approval: bool = False
     subscriptions: dict[str, Channel] = {}
     sign_in: SignIn = SignIn()
+    hooks: Hooks | None = None
+    launch: dict[str, Launch] = {}
     systems: dict[str, str] = {}
     laboratories: dict[str, str] = {}
     options: dict[str, bool] = {}

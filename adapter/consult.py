@@ -104,19 +104,27 @@ def consult(ready: Counsel, record: Record, *, as_of: date, entry: bool = False)
     judged as of the day before they entered it."""
     lacking = tuple(sorted({(row.resource_type, row.reason) for row in record.coverage if not row.complete}))
     if not _nominated(ready.query, record):
-        known = not {kind for kind, _ in lacking} & NOMINATING_TYPES
+        known = not {kind for kind, _ in lacking} & {*NOMINATING_TYPES, "ResearchStudy"}
         standing: Standing = "no candidate" if known else "unknown"
         return Consultation(record.patient, as_of, standing, lacking=lacking)
     return _judged(ready, record.patient, _facts(ready, record), lacking, as_of, entry)
 
 
-def advise(ready: Counsel, record: Record, orders: Sequence[RawResource], *, as_of: date) -> Advice:
+def advise(
+    ready: Counsel,
+    record: Record,
+    orders: Sequence[RawResource],
+    *,
+    as_of: date,
+    before: Consultation | None = None,
+) -> Advice:
     """What the orders, were they in force, would break or leave open.
 
     ``orders`` are those of :func:`in_force`. For people on the study every rule of the plan counts, for a
     candidate who is not ineligible anyway the criteria of eligibility; for everybody else nothing does.
+    ``before`` is :func:`consult` of the same record and day, if it is known already.
     """
-    before = consult(ready, record, as_of=as_of)
+    before = before or consult(ready, record, as_of=as_of)
     ids = frozenset(_reference(one) for one in orders if one.resource_type == "MedicationRequest")
     if before.standing in ("no candidate", "unknown") or not ids:
         return Advice(before)

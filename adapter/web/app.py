@@ -21,12 +21,13 @@ from starlette.staticfiles import StaticFiles
 
 from adapter import __version__
 from adapter.config import Site
+from adapter.consult import counsel
 from adapter.errors import ConfigError, StoreUnavailable
 from adapter.store.database import open_database
 from adapter.store.inbox import Inbox
 from adapter.store.resources import ResourceStore
 from adapter.trial import Trial, Workspace
-from adapter.web import frame, signin, sponsor, subscriptions, worklist
+from adapter.web import frame, hooks, signin, sponsor, subscriptions, worklist
 from adapter.web.access import Denied, Premises, open_to_all, require_declared
 from adapter.web.fhir import last_resort, refused, router, unavailable
 from adapter.web.interactions import Clock, Refused
@@ -42,12 +43,14 @@ def create_app(
     premises: Premises | None = None,
     packages: sponsor.Folders | None = None,
     people: worklist.Counter | None = None,
+    trial: Trial | None = None,
 ) -> FastAPI:
     """The application on a database, for one study at one site: people and services sign in, unless
     ``premises`` says otherwise what it serves and who is let in.
 
     ``site`` brings settings of sign-in and the channels on which its hospital's subscriptions arrive,
-    ``packages`` the snapshots that sponsors pull, ``people`` the worklist of a screened workspace.
+    ``packages`` the snapshots that sponsors pull, ``people`` the worklist of a screened workspace,
+    ``trial`` what judges one patient at once: CDS Hooks, where the site has callers.
     """
     engine = database if isinstance(database, Engine) else open_database(database)
     store = ResourceStore(engine)
@@ -75,6 +78,8 @@ def create_app(
         app.include_router(subscriptions.router(Inbox(engine), site.subscriptions, site.base_url, clock))
     if people is not None:
         app.include_router(worklist.router(people, pages))
+    if trial is not None and trial.site.hooks is not None:
+        app.include_router(hooks.router(counsel(trial), trial.site.hooks, engine, clock))
     if packages is not None:
         app.include_router(sponsor.router(packages, engine, clock))
     app.add_exception_handler(Refused, refused)
