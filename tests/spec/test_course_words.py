@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from adapter.model.course import GapIs, LadderIs, ResponseIs
+from adapter.model.course import ArmIs, GapIs, LadderIs, ResponseIs
 from adapter.model.coverage import Coverage
 from adapter.model.decision import Evidence
 from adapter.model.facts import Event, Source
@@ -53,6 +54,9 @@ def asked(folder: Path, rule: str, *rows: Row, at_visit: bool = True, **more: An
         ("", "[unknown, none]", "met"),
         ("0.2", "complete", "met"),
         ("0.2", "unknown", "not_met"),
+        # no line of the table is a relapse
+        ("2", "relapse", "not_met"),
+        ("", "relapse", "unknown"),
     ],
 )
 def test_the_response_at_a_visit(tmp_path: Path, after: str, states: str, expected: str) -> None:
@@ -60,6 +64,17 @@ def test_the_response_at_a_visit(tmp_path: Path, after: str, states: str, expect
     assert asked(tmp_path, f"{{response: {states}}}", *rows).verdict.value == expected
     named = asked(tmp_path, f"{{response: {states}, at: W4}}", *rows, at_visit=False)
     assert named.verdict.value == expected
+
+
+@pytest.mark.parametrize("on", ["2019-06-24", "2019-07-08", "2019-07-01T08:30:00+08:00"])
+def test_what_was_measured_in_the_window_may_say_no(tmp_path: Path, on: str) -> None:
+    """5 g/d is no complete remission, though nobody knows whether it is a partial one."""
+    assert asked(tmp_path, "{response: complete}", protein("5", on)).verdict.value == "not_met"
+
+
+@pytest.mark.parametrize("on", ["2019-06-23", "2019-07-09"])
+def test_what_was_measured_outside_the_window_says_nothing(tmp_path: Path, on: str) -> None:
+    assert asked(tmp_path, "{response: complete}", protein("5", on)).verdict.value == "unknown"
 
 
 def test_a_response_that_cannot_be_told_shows_what_was_measured(tmp_path: Path) -> None:
@@ -82,6 +97,9 @@ def test_a_response_can_be_asked_for_by_itself() -> None:
         enrolled(), facts(*rows), as_of=date(2019, 9, 30), zone=ZONE, find_day=find_day, decide=decide
     )
     assert outcome_of(ResponseIs(states=("partial",), at="W12"), here).truth is Truth.TRUE
+    earlier = ResponseIs(states=("partial",), at="earlier")
+    assert outcome_of(earlier, here.at("M6")).truth is Truth.TRUE
+    assert outcome_of(earlier, here.at("W12")).truth is Truth.FALSE
 
 
 def test_the_response_is_that_of_a_visit(tmp_path: Path) -> None:
@@ -118,6 +136,14 @@ def test_an_answer_that_another_reading_would_change_is_flagged(
         ((on_study("Arm C"),), "unknown", ("ARM_UNKNOWN",), ("which arm 'Arm C' is",)),
         ((ENTRY, on_study("Arm B")), "unknown", ("CONFLICT",), ("which of two assigned arms is right",)),
         ((ENTRY, on_study("mono")), "met", (), ()),  # two names of one arm
+        ((replace(ENTRY, presence="past"),), "met", (), ()),  # who has left was in an arm
+        ((ENTRY, replace(on_study("Arm B"), excluded="ENTERED_IN_ERROR")), "met", (), ()),
+        (
+            (replace(ENTRY, attributes=(("study_identifier", "X TRIAL-1"), ("assigned_arm", "A"))),),
+            "met",
+            (),
+            (),
+        ),
         # the study as an address; another study's arm is none of ours
         ((on_study(study="https://hospital.example/fhir/ResearchStudy/TRIAL-1"),), "met", (), ()),
         ((on_study("Arm B", study="ResearchStudy/TRIAL-2"), ENTRY), "met", (), ()),
@@ -129,6 +155,11 @@ def test_the_arm(
 ) -> None:
     found = asked(tmp_path, "{arm: A}", *rows, entry=None)
     assert (found.verdict.value, found.flags, found.settles) == (verdict, flags, settles)
+
+
+def test_the_arm_of_somebody_on_no_study() -> None:
+    found = outcome_of(ArmIs(arms=("TAC",)), seen())
+    assert (found.truth, found.needs) == (Truth.UNKNOWN, ("the assigned arm",))
 
 
 @pytest.mark.parametrize("rule", ["{arm: A}", "{arm: B}"])
@@ -172,6 +203,13 @@ def test_only_what_decided_eligibility_is_shown(tmp_path: Path) -> None:
     assert shown(asked(tmp_path, rule, HIGH)) == ["used 2019-05-20 35 g/L: 35 g/L not < 30 g/L"]
     eligible = asked(tmp_path, rule, LOW)
     assert [item.concept for item in eligible.evidence] == ["albumin", "gender"]
+
+
+@pytest.mark.parametrize("state", ["eligible", "ineligible"])
+def test_what_is_said_of_a_verdict_at_entry_is_said_of_the_rule(tmp_path: Path, state: str) -> None:
+    """30 g/L is not below 30 g/L, just so."""
+    rule = f"{{eligibility: {state}, at: entry - 1 day}}"
+    assert asked(tmp_path, rule, lab("albumin", "30", "2019-05-20")).flags == ("BOUNDARY",)
 
 
 @pytest.mark.parametrize(("start", "settles"), [("", "the date of biopsy"), ("2019-05", "")])

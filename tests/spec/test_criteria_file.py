@@ -189,6 +189,12 @@ def test_what_is_monitored_names_its_visit_and_how_urgent_it_is(tmp_path: Path) 
         ("met_when:", "alternatives: [{reading: b, met_when: {sex: male}}], met_when:",
          "missing 'name'", "add name: here"),
         ("met_when:", "flag: {when: {sex: male}}, met_when:", "missing 'name'", "add name: here"),
+        ("met_when:", "flag: {name: A}, met_when:", "missing 'when'", "add when: here"),
+        ("met_when:", "flag: {name: A, when: {sex: male}, severity: low}, met_when:",
+         "unknown word 'severity'", "known: "),
+        ("met_when:", "alternatives: [{name: a, reading: b, kind: inclusion, met_when: {sex: male}}],"
+         " met_when:",
+         "unknown word 'kind'", "known: "),
     ],
 )  # fmt: skip
 def test_mistakes_in_a_criterion(tmp_path: Path, was: str, now: str, message: str, fix: str) -> None:

@@ -90,6 +90,40 @@ def test_rows_that_do_not_fit_are_shown(tmp_path: Path) -> None:
     ]
 
 
+def test_a_diagnosis_without_a_date_shows_none(tmp_path: Path) -> None:
+    result = ruled(tmp_path, SURELY, hepatitis(""))
+    assert (result.verdict.value, [item.when for item in result.evidence]) == ("met", [""])
+
+
+@pytest.mark.parametrize(
+    ("rows", "verdict", "distance"),
+    [
+        ([tacrolimus("2019-02-01", "2019-03-11")], "met", "last exposure 10 days after 2019-03-01"),
+        # known to the month, still taken, over before: no number of days can be told
+        ([tacrolimus("2019-02-01", "2019-03")], "met", ""),
+        ([tacrolimus("2019-02-01")], "met", ""),
+        ([tacrolimus("2019-01-01", "2019-02-28")], "not_met", ""),
+        # what only supports another record, or may never be used
+        ([tacrolimus("2019-02-01", "2019-03-11", use="SUPP")], "not_met", ""),
+        ([tacrolimus("2019-02-01", "2019-03-11", use="NEVER")], "not_met", ""),
+    ],
+)
+def test_how_long_after_the_beginning_of_the_period_a_drug_was_taken(
+    tmp_path: Path, rows: list[Row], verdict: str, distance: str
+) -> None:
+    result = ruled(tmp_path, TACROLIMUS, *rows)
+    assert (result.verdict.value, result.distance) == (verdict, distance)
+
+
+@pytest.mark.parametrize(("person", "expected"), [("p", "not_met"), ("", "not_met"), ("q", "unknown")])
+def test_silence_counts_where_the_records_of_this_person_came(
+    tmp_path: Path, person: str, expected: str
+) -> None:
+    rule = "{exposure: {drug: tacrolimus}, if_none: absent_if_covered, from: 2019-03-01, to: 2019-04-30}"
+    covered = [Coverage(name, True, subject=person) for name in MEDICATION_TYPES]
+    assert ruled(tmp_path, rule, *covered).verdict.value == expected
+
+
 @pytest.mark.parametrize(
     ("attributes", "expected"),
     [

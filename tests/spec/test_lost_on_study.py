@@ -93,6 +93,34 @@ def test_a_response_that_nobody_looked_for(
     assert (found.verdict.value, found.flags, found.settles) == (verdict, flags, settles)
 
 
+def test_what_would_tell_a_response_that_nobody_looked_for(tmp_path: Path) -> None:
+    """The line that is asked for does not hold; another, which needs a reading of the visit, still may."""
+    line = "    - partial: {reading: protein, below: 3.5 g/d}\n"
+    trial = BY_EVENT.replace("  endpoints:", line + "  endpoints:", 1)
+    found = followed(tmp_path, rule="{response: complete}", trial=trial).endpoints[1]
+    wanted = "a usable reading of Protein in 24-hour urine, collected 2019-06-24 to 2019-07-08"
+    assert (found.verdict.value, found.settles) == ("unknown", (wanted,))
+
+
+def test_a_remission_seen_before_the_loss_keeps_its_day(tmp_path: Path) -> None:
+    """Where any reading below 3.5 g/d will do, one on day 28 is enough; nothing came of week 8."""
+    later = "  - {id: W8, name: Week 8, day: 56, from: 49, to: 63, reading: protein}\nmonitoring:"
+    line = "  response:\n    - partial: {reading: protein, below: 3.5 g/d}\n"
+    trial = TRIAL[: TRIAL.index("  response:")] + line + TRIAL[TRIAL.index("  endpoints:") :]
+    trial = trial.replace("monitoring:", later, 1).replace(
+        "take: nearest, near: visit, from", "take: any, from", 1
+    )
+    without_screening = "".join(text for text in trial.splitlines(keepends=True) if "SCR" not in text)
+    found = followed(tmp_path, AFTER, LOST, trial=without_screening)
+    assert [(one.visit, one.response, one.flags) for one in found.visits] == [
+        ("W4", "partial", ()),
+        ("W8", "unknown", ("PARTIAL_RECORD",)),
+    ]
+    assert dict(found.days_to) == {"remission": 28}
+    # of a screening visit nothing came either: whether it was the first remission is not known
+    assert followed(tmp_path, AFTER, LOST, trial=trial).days_to == ()
+
+
 @pytest.mark.parametrize(
     ("state", "rows", "verdict", "flags"),
     [

@@ -17,7 +17,7 @@ from adapter.model.monitoring import Monitoring
 from adapter.protocol import load, monitor
 from adapter.protocol.occurrences import MEDICATION_TYPES
 from tests.spec.ladder_words import gfr, ladders
-from tests.spec.protocol_words import ZONE, Row, facts, had, lab, took, vocabulary, when
+from tests.spec.protocol_words import ZONE, Row, facts, had, lab, said, took, vocabulary, when
 from tests.spec.protocol_words import protocol as house
 
 TRIAL = """\
@@ -58,10 +58,10 @@ monitoring:
     - {id: RULE, text: t, source: s, met_when: RULED}
     - {id: AT_W4, text: t, source: s, visit: W4, met_when: RULED}
   due:
-    - {id: CALL, what: a call, day: 7, from: 5, to: 9, source: page 3}
+    - {id: TAPER, what: first step down, day: 56, from: 56, to: 84, when: {arm: B}}
     - {id: WOUND, what: look at the wound, after: biopsy, day: 10, from: 8, to: 14, source: page 4,
        done_when: {finding: albumin, from: biopsy, exists: true}}
-    - {id: TAPER, what: first step down, day: 56, from: 56, to: 84, when: {arm: B}}
+    - {id: CALL, what: a call, day: 7, from: 5, to: 9, source: page 3}
 criteria:
   - {id: INCL01, kind: inclusion, text: t, source: s, met_when: {finding: albumin, below: 30 g/L}}
   - {id: INCL02, kind: inclusion, text: t, source: s, met_when: {sex: male}}
@@ -109,15 +109,15 @@ def test_what_is_planned_with_its_days_and_where_it_is_written(tmp_path: Path) -
     assert plan(followed(tmp_path, biopsy, as_of="2019-06-28")) == [
         "SCR Screening: 2019-05-20, 2019-05-06 to 2019-06-02, overdue (page 1)",
         "W4 Week 4: 2019-07-01, 2019-06-24 to 2019-07-08, due (page 2)",
-        "CALL a call: 2019-06-10, 2019-06-08 to 2019-06-12, overdue (page 3)",
         "WOUND look at the wound: 2019-06-30, 2019-06-28 to 2019-07-04, due (page 4)",
+        "CALL a call: 2019-06-10, 2019-06-08 to 2019-06-12, overdue (page 3)",
     ]
 
 
 def test_what_counts_from_a_day_that_is_not_known_is_not_planned(tmp_path: Path) -> None:
     assert [one.id for one in followed(tmp_path).due] == ["SCR", "W4", "CALL"]
     of_arm_b = followed(tmp_path, entry=on_study("Arm B")).due
-    assert [one.id for one in of_arm_b] == ["SCR", "W4", "CALL", "TAPER"]
+    assert [one.id for one in of_arm_b] == ["SCR", "W4", "TAPER", "CALL"]
 
 
 @pytest.mark.parametrize(
@@ -148,21 +148,55 @@ def test_a_step_is_done_when_its_rule_says_so(tmp_path: Path) -> None:
     assert next(one.status for one in not_yet.due if one.id == "WOUND") == "overdue"
 
 
-def test_the_review_of_a_ladder_is_due(tmp_path: Path) -> None:
-    """60 of 97 is a fall of 38 %: the dose is halved, and the eGFR seen again from 14 days later."""
-    person = facts(ENTRY, *(gfr("97", -6), gfr("60", 28), gfr("60", 29)))
+@pytest.mark.parametrize(
+    ("end", "rows", "expected"),
+    [
+        # week 4 begins on 24 June
+        ("2019-06-24", (), ["SCR", "W4", "CALL"]),
+        ("2019-06-23", (), ["SCR", "CALL"]),
+        ("2019-06-23", (protein("5", "2019-06-25"),), ["SCR", "W4", "CALL"]),  # it was done nevertheless
+        ("", (), ["SCR", "W4", "CALL"]),
+    ],
+)
+def test_nothing_is_planned_that_would_begin_after_the_end(
+    tmp_path: Path, end: str, rows: tuple[Row, ...], expected: list[str]
+) -> None:
+    until = TRIAL.replace("  day_zero: entry\n", "  day_zero: entry\n  until: left\n")
+    trial = until.replace(
+        "  biopsy: {event", "  left: {event: research_subject, take: latest, edge: end}\n  biopsy: {event"
+    )
+    left = msgspec.structs.replace(ENTRY, end=when(end) if end else None)
+    assert [one.id for one in followed(tmp_path, *rows, trial=trial, entry=left).due] == expected
+
+
+@pytest.mark.parametrize(
+    ("as_of", "rows", "said"),
+    [
+        # halved on 1 July; to be seen again 14 days later, give or take 3 days
+        (date(2019, 7, 11), (), "S1 2019-07-15, 2019-07-12 to 2019-07-18, upcoming, not_met"),
+        (date(2019, 7, 12), (), "S1 2019-07-15, 2019-07-12 to 2019-07-18, due, not_met"),
+        (date(2019, 7, 18), (), "S1 2019-07-15, 2019-07-12 to 2019-07-18, due, not_met"),
+        # nobody looked: whether the drug should have been stopped is open
+        (date(2019, 8, 1), (), "S1 2019-07-15, 2019-07-12 to 2019-07-18, overdue, unknown"),
+        # halved again on 15 July, stopped on 29 July: nothing is due any more
+        (date(2019, 7, 29), (gfr("59", 42),), "S2 2019-07-29, 2019-07-26 to 2019-08-01, due, not_met"),
+        (date(2019, 8, 1), (gfr("59", 42), gfr("58", 56)), "met"),
+    ],
+)
+def test_the_review_of_a_ladder_is_due(as_of: date, rows: tuple[Row, ...], said: str) -> None:
+    """60 of 97 is a fall of 38 %: by X8 the dose is halved, and the eGFR seen again; see ladders.yaml."""
     enrolled = msgspec.structs.replace(
         ENTRY, attributes=(("study_identifier", "NCT03864250"), ("assigned_arm", "TAC"))
     )
-    person = msgspec.structs.replace(person, events=(enrolled,))
-    x8 = ladders()["X8"]
-    found = monitor(house(), person, as_of=date(2019, 7, 5), zone=ZONE, ladders=(x8,))
-    [state] = found.ladders
-    [due] = [one for one in found.due if one.id == "X8"]
-    assert state.state == "S1"
-    assert due.what == "review or next step of X8 in state S1"
-    assert (due.first, due.last, due.status) == (state.review_first, state.review_last, "upcoming")
-    assert next(one for one in found.exits if one.id == "X8").verdict.value == "not_met"
+    person = facts(enrolled, gfr("97", -6), gfr("60", 28), *rows)
+    found = monitor(house(), person, as_of=as_of, zone=ZONE, ladders=(ladders()["X8"],))
+    due = [one for one in found.due if one.id == "X8"]
+    shown = "".join(
+        f"{one.what.removeprefix('review or next step of X8 in state ')} "
+        f"{one.target}, {one.first} to {one.last}, {one.status}, "
+        for one in due
+    )
+    assert shown + next(one.verdict.value for one in found.exits if one.id == "X8") == said
 
 
 # --- the response at a visit, and the days to it --------------------------------------------------
@@ -190,7 +224,8 @@ def test_the_response_with_its_reason_and_the_days_to_it(
 ) -> None:
     found = followed(tmp_path, *rows)
     visit = found.visits[1]
-    assert (visit.response, visit.reason) == (response, reason)
+    assert (visit.visit, visit.name) == ("W4", "Week 4")
+    assert (visit.response, visit.reason, visit.flags) == (response, reason, ())
     assert dict(found.days_to) == days
 
 
@@ -206,11 +241,26 @@ def test_another_reading_of_a_line_stands_in_its_place(tmp_path: Path, after: st
 
 
 def test_a_response_nobody_can_tell_says_what_is_missing(tmp_path: Path) -> None:
-    visit = followed(tmp_path, BEFORE).visits[1]
+    visit = followed(tmp_path).visits[1]
     assert visit.response == "unknown"
-    assert visit.reason.startswith(
-        "not known: a usable reading of Protein in 24-hour urine, collected 2019-06-24 to 2019-07-08"
+    assert visit.reason == (
+        "not known: a usable reading of Protein in 24-hour urine, collected 2019-06-24 to 2019-07-08; "
+        "a usable reading of Protein in 24-hour urine, collected up to 2019-06-03"
     )
+
+
+def test_a_reading_with_its_time_of_day(tmp_path: Path) -> None:
+    found = followed(tmp_path, BEFORE, protein("0.2", "2019-07-01T08:30:00+08:00"))
+    assert dict(found.days_to) == {"complete_remission": 28, "remission": 28}
+
+
+def test_no_time_is_told_to_what_rests_on_nothing_of_the_window(tmp_path: Path) -> None:
+    """A response that a record from before entry decides has no day of its own."""
+    line = "  response:\n    - complete: {event: hepatitis_b, timing: onset}\n"
+    trial = TRIAL[: TRIAL.index("  response:")] + line + TRIAL[TRIAL.index("  endpoints:") :]
+    found = followed(tmp_path, had("hepatitis_b", "2019-05-01"), trial=trial)
+    assert [visit.response for visit in found.visits] == ["complete", "complete"]
+    assert found.days_to == ()
 
 
 # --- who is monitored, and by what ----------------------------------------------------------------
@@ -243,12 +293,35 @@ def test_a_drug_of_tomorrow_is_no_record_today(tmp_path: Path) -> None:
     gap = "{gap: {drug: tacrolimus, from: entry}, above: 14 days}"
     tomorrow = took("tacrolimus", "2019-07-01")
 
-    def said(as_of: str) -> tuple[str, tuple[str, ...]]:
+    def told(as_of: str) -> tuple[str, tuple[str, ...]]:
         rule = followed(tmp_path, tomorrow, *COVERED, rule=gap, as_of=as_of).endpoints[0]
         return rule.verdict.value, rule.settles
 
-    assert said("2019-06-30") == ("unknown", ("records of tacrolimus, 2019-06-03 to 2019-06-30",))
-    assert said("2019-07-01") == ("met", ())
+    assert told("2019-06-30") == ("unknown", ("records of tacrolimus, 2019-06-03 to 2019-06-30",))
+    assert told("2019-07-01") == ("met", ())
+
+
+def test_nothing_from_after_the_day_is_seen() -> None:
+    """Readings, answers, drugs and events of 2 July change nothing of what is said as of 1 July."""
+    enrolled = msgspec.structs.replace(
+        ENTRY, attributes=(("study_identifier", "NCT03864250"), ("assigned_arm", "TAC"))
+    )
+    known = (enrolled, gfr("97", -6), gfr("90", 20), took("tacrolimus", "2019-06-03"))
+    tomorrow = (
+        gfr("40", 29),
+        protein("9", "2019-07-02"),
+        lab("tacrolimus_trough", "15", "2019-07-02", unit="ng/mL"),
+        said("study-stopped", "true", "2019-07-02"),
+        said("poor-compliance", "true", "2019-07-02"),
+        took("prednisone", "2019-07-02"),
+        had("pregnancy", "2019-07-02"),
+    )
+    steps = tuple(ladders().values())
+
+    def seen(*rows: Row) -> Monitoring:
+        return monitor(house(), facts(*rows), as_of=date(2019, 7, 1), zone=ZONE, ladders=steps)
+
+    assert seen(*known, *tomorrow) == seen(*known)
 
 
 def test_the_fingerprint_tells_two_assessments_apart(tmp_path: Path) -> None:
