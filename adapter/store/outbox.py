@@ -202,9 +202,17 @@ class Outbox:
                     moved += self._aside(connection, row, now)
             self._audit(connection, "settle", moved, now)
 
-    def decide(self, number: int, verdict: Leave, who: str, reason: str, now: datetime) -> OutboxRow:
-        """A person's word on a row. Raises :class:`NotFound`, or :class:`ConfigError` in a state where nobody
-        is asked."""
+    def decide(
+        self,
+        number: int,
+        verdict: Leave,
+        who: str,
+        reason: str,
+        now: datetime,
+        signature: Mapping[str, object] | None = None,
+    ) -> OutboxRow:
+        """A person's word on a row; ``signature`` is kept in the audit's row. Raises :class:`NotFound`, or
+        :class:`ConfigError` in a state where nobody is asked."""
         with self._engine.begin() as connection:
             lock(connection)
             row = _row(connection, number)
@@ -224,6 +232,7 @@ class Outbox:
                 "content_sha256": row.content_sha256,
                 "outbox": number,
                 "rung": row.rung,
+                **(signature or {}),
             }
             audit.append(connection, Entry(now, who, verdict, (f"outbox/{number}",), detail))
         return moved

@@ -47,6 +47,12 @@ class Gate(Protocol):
     def csrf(self, request: Request) -> str:
         """The token that forms on this principal's pages carry; "" where none is needed."""
 
+    def is_proven(self, request: Request, record_sha256: str) -> bool:
+        """Whether the principal signed in once more for this record, and may sign it without a password."""
+
+    async def proves(self, request: Request, principal: Principal, record_sha256: str) -> bool:
+        """Whether this request's form proves once more who its principal is, to sign this record."""
+
 
 class Shut:
     """Nobody is let in; what an application without accounts does."""
@@ -59,6 +65,12 @@ class Shut:
 
     def csrf(self, request: Request) -> str:
         return ""
+
+    def is_proven(self, request: Request, record_sha256: str) -> bool:
+        return False
+
+    async def proves(self, request: Request, principal: Principal, record_sha256: str) -> bool:
+        return False
 
 
 class Inside(NamedTuple):
@@ -77,6 +89,12 @@ class Inside(NamedTuple):
 
     def csrf(self, request: Request) -> str:
         return ""
+
+    def is_proven(self, request: Request, record_sha256: str) -> bool:
+        return False
+
+    async def proves(self, request: Request, principal: Principal, record_sha256: str) -> bool:
+        return False
 
 
 class Premises(NamedTuple):

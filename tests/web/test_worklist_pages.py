@@ -8,34 +8,37 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
 from adapter.model.decision import Overall
 from adapter.store import audit
+from adapter.store.chain import Link
 from adapter.store.database import reading
 from adapter.web.worklist.counter import Counter
-from tests.web.worklist_app import served
+from tests.web.browser import Browser, csrf_in
+from tests.web.worklist_app import PASSWORD, served
 from tests.worklist_case import planted
 
 
 class Ward:
-    def __init__(self, app: FastAPI, counter: Counter, client: httpx.AsyncClient) -> None:
-        self.app, self.counter, self.client = app, counter, client
+    """Somebody signed in at the ward's application."""
+
+    def __init__(self, counter: Counter, browser: Browser, csrf: str) -> None:
+        self.counter, self.browser, self.csrf = counter, browser, csrf
 
     def key(self, story: str) -> str:
         return self.counter.board().key_of(planted(story))
 
     async def page(self, path: str, status: int = 200, language: str = "en") -> str:
-        answer = await self.client.get(path, headers={"Accept-Language": language})
+        answer = await self.browser.get(path, headers={"Accept-Language": language})
         assert answer.status_code == status, answer.text[:400]
         return answer.text
 
     async def post(self, path: str, status: int = 303, **fields: str) -> httpx.Response:
-        answer = await self.client.post(path, data=fields)
+        answer = await self.browser.submit(path, csrf=self.csrf, **fields)
         assert answer.status_code == status, answer.text[:400]
         return answer
 
-    def audited(self, action: str) -> list[audit.Link]:
+    def audited(self, action: str) -> list[Link]:
         with reading(self.counter.engine) as connection:
             return [one for one in audit.links(connection) if one.action == action]
 
@@ -43,13 +46,10 @@ class Ward:
 @pytest.fixture
 async def ward(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Ward]:
     role = getattr(request, "param", "investigator")
-    with served(tmp_path, role) as (app, counter):
-        transport = httpx.ASGITransport(app)
-        headers = {"Accept": "text/html"}
-        async with httpx.AsyncClient(
-            transport=transport, base_url="http://127.0.0.1", headers=headers
-        ) as client:
-            yield Ward(app, counter, client)
+    with served(tmp_path) as (app, counter):
+        async with Browser(app) as browser:
+            assert (await browser.sign_in(role, PASSWORD)).status_code == 303
+            yield Ward(counter, browser, csrf_in(await browser.open("/")))
 
 
 async def test_the_list_counts_and_filters(ward: Ward) -> None:
@@ -136,20 +136,21 @@ async def test_leave_to_write_back_needs_a_reason_and_is_carried_out(ward: Ward)
     ward.counter.runs.wait()
     [planned] = ward.counter.outbox_of(subject)
     where = f"/worklist/patients/{key}/outbox/{planned.number}"
-    await ward.post(where, 422, verdict="approved", reason=" ")
-    await ward.post(where, 422, verdict="perhaps", reason="x")
+    signed = {"signature-record": planned.content_sha256, "signature-password": PASSWORD}
+    await ward.post(where, 422, verdict="approved", reason=" ", **signed)
+    await ward.post(where, 422, verdict="perhaps", reason="x", **signed)
+    await ward.post(where, 403, verdict="approved", reason="x", **{**signed, "signature-password": "wrong"})
     other = ward.key("protein-without-unit")
-    await ward.post(
-        f"/worklist/patients/{other}/outbox/{planned.number}", 404, verdict="approved", reason="x"
-    )
-    await ward.post(where, verdict="approved", reason="seen with the patient")
+    elsewhere = f"/worklist/patients/{other}/outbox/{planned.number}"
+    await ward.post(elsewhere, 404, verdict="approved", reason="x", **signed)
+    await ward.post(where, verdict="approved", reason="seen with the patient", **signed)
     ward.counter.runs.wait()
     [done] = ward.counter.outbox_of(subject)
     assert done.state == "done"
     text = await ward.page(f"/worklist/patients/{key}")
     assert "the hospital holds it" in text
     assert "seen with the patient" in text
-    await ward.post(where, 409, verdict="rejected", reason="too late")
+    await ward.post(where, 409, verdict="rejected", reason="too late", **signed)
 
 
 async def test_notes_and_decisions_are_shown_with_author_and_correction(ward: Ward) -> None:

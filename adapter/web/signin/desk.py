@@ -13,6 +13,7 @@ from http import HTTPStatus
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 from sqlalchemy import Engine
+from starlette.concurrency import run_in_threadpool
 
 from adapter.access import Grant, Principal
 from adapter.access.passwords import is_password
@@ -29,6 +30,8 @@ from adapter.web.access import Clock, Denied
 from adapter.web.frame import own_path
 from adapter.web.signin import cookies
 from adapter.web.signin.openid import Provider
+
+PROOF_LASTS = timedelta(minutes=5)
 
 
 class Desk:
@@ -76,6 +79,30 @@ class Desk:
     def csrf(self, request: Request) -> str:
         """The token for the pages of this session."""
         return cookies.csrf_token(self.number(request))
+
+    def is_proven(self, request: Request, record_sha256: str) -> bool:
+        """Whether this session's holder signed in at the provider for this record in the last minutes."""
+        now, number = self.clock(), self.number(request)
+        found = self.sessions.of(number, now) if number else None
+        return (
+            found is not None
+            and found.proven_for == record_sha256
+            and now < datetime.fromisoformat(found.proven_at) + PROOF_LASTS
+        )
+
+    async def proves(self, request: Request, principal: Principal, record_sha256: str) -> bool:
+        """By the form's field ``signature-password``; who came by OpenID, by a sign-in of the last minutes
+        for this very record (``/sign-in/again``), which counts once."""
+        if principal.how == "openid":
+            number, now = self.number(request), self.clock()
+            return await run_in_threadpool(self.sessions.use_proof, number, record_sha256, now, PROOF_LASTS)
+        if principal.how != "password":
+            return False
+        given = (await request.form(max_files=0)).get("signature-password", "")
+        password = given if isinstance(given, str) else ""
+        name, address = principal.account, address_of(request)
+        found = await run_in_threadpool(self.with_password, name, password, address, purpose="signature")
+        return found is not None and found.name == name
 
     def number(self, request: Request) -> str:
         """The number of this browser's session; "" if it brings none."""

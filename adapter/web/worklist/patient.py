@@ -15,10 +15,11 @@ from adapter import attestations
 from adapter.access import Principal
 from adapter.errors import AdapterError, ConfigError, NotFound
 from adapter.store.casebook import STANDS, Stand
-from adapter.store.outbox import Leave
+from adapter.store.outbox import Leave, OutboxRow
 from adapter.store.outbox_state import may as may_move
 from adapter.web.access import Denied, allowed
 from adapter.web.frame import Pages, language_for
+from adapter.web.signin import Signature, sign
 from adapter.web.texts import Language, Voice
 from adapter.web.worklist.counter import Counter
 from adapter.worklist.board import Board
@@ -175,7 +176,7 @@ def add(routes: APIRouter, counter: Counter, pages: Pages) -> None:
         return see_other(f"/worklist/patients/{key}#notes")
 
     @routes.post(f"{_PAGE}/outbox/{{number}}")
-    def decide(
+    async def decide(
         request: Request,
         principal: Approves,
         key: str,
@@ -183,22 +184,40 @@ def add(routes: APIRouter, counter: Counter, pages: Pages) -> None:
         verdict: Annotated[str, Form(max_length=20)] = "",
         reason: Annotated[str, Form(max_length=1000)] = "",
     ) -> Response:
-        _, row = _found(counter, key)
+        planned = await run_in_threadpool(_planned, key, number)
         leave: Leave | None = next((one for one in get_args(Leave) if one == verdict), None)
         if leave is None or not reason.strip():
             raise Denied(422, "a decision needs a reason")
+        if not may_move("person", planned.state, leave):
+            raise Denied(409, "it has changed in the meantime")
+        signature = await sign(
+            request,
+            principal,
+            record=f"outbox/{number}",
+            record_sha256=planned.content_sha256,
+            meaning="approval" if leave == "approved" else "rejection",
+        )
+        await run_in_threadpool(_decide, number, leave, reason.strip(), signature)
+        return see_other(f"/worklist/patients/{key}#outbox")
+
+    def _planned(key: str, number: int) -> OutboxRow:
+        _, row = _found(counter, key)
         try:
             planned = counter.outbox.row(number)
-            if planned.subject != row.subject:
-                raise Denied(404, "nothing of this number about this person")
-            counter.outbox.decide(number, leave, principal.account, reason.strip(), counter.clock())
         except NotFound:
             raise Denied(404, "nothing of this number") from None
+        if planned.subject != row.subject:
+            raise Denied(404, "nothing of this number about this person")
+        return planned
+
+    def _decide(number: int, leave: Leave, reason: str, signature: Signature) -> None:
+        who, at = signature.account, signature.at
+        try:
+            counter.outbox.decide(number, leave, who, reason, at, signature.detail())
         except AdapterError:
             raise Denied(409, "it has changed in the meantime") from None
         if leave == "approved":
-            counter.runs.ask("write", principal.account)
-        return see_other(f"/worklist/patients/{key}#outbox")
+            counter.runs.ask("write", who)
 
 
 def _attested(
