@@ -27,7 +27,7 @@ from adapter.store.database import open_database
 from adapter.store.inbox import Inbox
 from adapter.store.resources import ResourceStore
 from adapter.trial import Trial, Workspace
-from adapter.web import frame, hooks, signin, sponsor, subscriptions, worklist
+from adapter.web import frame, hooks, mappings, signin, sponsor, subscriptions, worklist
 from adapter.web.access import Denied, Premises, open_to_all, require_declared
 from adapter.web.fhir import last_resort, refused, router, unavailable
 from adapter.web.interactions import Clock, Refused
@@ -78,6 +78,8 @@ def create_app(
         app.include_router(subscriptions.router(Inbox(engine), site.subscriptions, site.base_url, clock))
     if people is not None:
         app.include_router(worklist.router(people, pages))
+        bench = mappings.Workbench(lambda: people.trial, people.workspace, engine, clock, people.adopt)
+        app.include_router(mappings.router(bench, pages))
     if trial is not None and trial.site.hooks is not None:
         app.include_router(hooks.router(counsel(trial), trial.site.hooks, engine, clock))
     if packages is not None:

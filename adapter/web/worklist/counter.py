@@ -36,6 +36,11 @@ class Counter:
         self.runs = runs or Runs(trial, workspace, engine, clock)
         self._boards = Boards(trial, workspace, secret(engine, "worklist"))
 
+    def adopt(self, trial: Trial, who: str) -> None:
+        """Judge by other rules or mappings from now on, and judge everybody again by them."""
+        self.trial = self.runs.trial = self._boards.trial = trial
+        self.runs.ask("screen", who)
+
     def board(self) -> Board:
         """The board as it stands; raises ConfigError if nothing was screened yet."""
         return self._boards.current(self._told_eligible())
