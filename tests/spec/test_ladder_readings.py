@@ -13,12 +13,25 @@ import pytest
 
 from adapter.model.decision import Verdict
 from adapter.model.facts import Finding, ReferenceRange
+from adapter.model.monitoring import LadderState
 from adapter.protocol.anchors import find_day
 from adapter.protocol.context import Context
 from adapter.protocol.evaluate import decide
 from adapter.protocol.ladder import climb, moves, verdict
 from adapter.protocol.ladder_load import load_ladders
-from tests.spec.ladder_words import R, climbed, context, day, enzyme, gfr, ladders, tablets, told, trough
+from tests.spec.ladder_words import (
+    R,
+    answered,
+    climbed,
+    context,
+    day,
+    enzyme,
+    gfr,
+    ladders,
+    tablets,
+    told,
+    trough,
+)
 from tests.spec.protocol_words import ZONE, Row, facts, lab, protocol, vocabulary
 from tests.spec.test_ladder_load import protocol_without_ladders
 from tests.spec.test_ladder_vocabulary import climbed as by_words
@@ -211,3 +224,126 @@ def test_a_panel_asks_only_for_what_was_high() -> None:
     """AST was normal on entry: that day 44 leaves it out says nothing."""
     rows = (enzyme("alt", "85", 30), enzyme("ast", "20", 30), enzyme("alt", "78", 44))
     assert told(climbed("X9", *rows, on=44)) == "L0 -> L1 @30; L1 -> L0 @44 [WATCH]"
+
+
+# --- limits, series, ways that may hold --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "state", "said"),
+    [
+        (0, "3", "A", "bilirubin_total 3 umol/L > 2 x undecided"),
+        (None, "3", "A", "bilirubin_total 3 umol/L > 2 x undecided"),
+        (1, "3", "B", "bilirubin_total 3 umol/L / 1 = 3 x > 2 x"),
+        (Fraction(1, 2), "3", "B", "bilirubin_total 3 umol/L / 0.5 = 6 x > 2 x"),
+    ],
+)
+def test_an_upper_limit_of_nothing_is_none(
+    tmp_path: Path, limit: int | Fraction | None, value: str, state: str, said: str
+) -> None:
+    high = None if limit is None else ReferenceRange(high=Fraction(limit))
+    row = msgspec.structs.replace(lab("bilirubin_total", value, day(9)), range=high)
+    found = by_measure(tmp_path, "bilirubin", "[{to: B, above: 2 x}]", row, on=9)
+    assert (found.state, found.steps[-1].trigger) == (state, said)
+    assert ("NO_REFERENCE_RANGE" in found.flags) is (state == "A")
+
+
+MEASURES = """\
+measures:
+  bilirubin: {multiple: {finding: bilirubin_total, from: entry}, of: upper_limit}
+  any_series: {fall: {finding: egfr, from: entry}, against: {finding: egfr, to: entry}}
+  listed:
+    fall: {finding: egfr, from: entry}
+    against: {finding: egfr, to: entry}
+    series: [CKD-EPI 2021, CKD-EPI 2009]
+  nearest:
+    fall: {finding: egfr, from: entry}
+    against: {finding: egfr, take: nearest, near: entry, from: entry - 28 days, to: entry}
+  level: {level: {finding: tacrolimus_trough, from: entry}}
+ladders:
+  - id: T
+    text: made up
+"""
+
+
+def by_measure(folder: Path, measure: str, ways: str, *rows: Row, on: int) -> LadderState:
+    body = f"""\
+    measure: {measure}
+    states:
+      - {{id: A, name: a, next: {ways}}}
+      - {{id: B, name: b, terminal: true}}
+"""
+    if "to: C" in ways:
+        body += "      - {id: C, name: c, terminal: true}\n"
+    (folder / "ladders.yaml").write_text(MEASURES + body, encoding="utf-8")
+    [ladder] = load_ladders(folder, vocabulary(), protocol_without_ladders())
+    return climb(ladder, context(*rows, on=on))
+
+
+NEWER = "CKD-EPI 2021"
+# By the equation of 2021 100 -> 66 falls 34 %, by that of 2009 70 -> 66 falls 5.7 %.
+BOTH = (gfr("100", -6, method=NEWER), gfr("66", 70, method=NEWER), gfr("70", -6), gfr("66", 70))
+SERIES = {
+    "the first listed": ("listed", BOTH, "fall 100 -> 66 = 34 % > 30 %"),
+    "by name, if none is listed": ("any_series", BOTH, "fall 70 -> 66 = ~5.714 % not > 30 %"),
+    "the only one there is": ("any_series", BOTH[:2], "fall 100 -> 66 = 34 % > 30 %"),
+    "reported values after the listed ones": (
+        "listed",
+        (lab("egfr", "100", day(-6)), lab("egfr", "66", day(70))),
+        "fall 100 -> 66 = 34 % > 30 %",
+    ),
+    "the baseline nearest to a day": (
+        "nearest",
+        (gfr("70", -20), gfr("100", -6), gfr("66", 70)),
+        "fall 100 -> 66 = 34 % > 30 %",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SERIES)
+def test_which_series_is_compared(name: str, tmp_path: Path) -> None:
+    measure, rows, expected = SERIES[name]
+    state = by_measure(tmp_path, measure, "[{to: B, above: 30 %}]", *rows, on=70)
+    said = [item.compared for item in state.latest if item.when == day(70) and ">" in item.compared]
+    assert [text for text in said if "30 %" in text] == [expected]
+    assert state.state == ("A" if " not " in expected else "B")
+
+
+@pytest.mark.parametrize(
+    ("value", "second", "state", "settled"),
+    [
+        # ">8" may be above 10, which leads elsewhere; or to the same state, whichever of the two it is
+        (">8", "C", "A", False),
+        (">8", "B", "B", True),
+        (">10", "C", "B", True),
+        ("9", "C", "C", True),
+    ],
+)
+def test_a_way_that_may_hold_bars_those_below_that_lead_elsewhere(
+    tmp_path: Path, value: str, second: str, state: str, settled: bool
+) -> None:
+    ways = f"[{{to: B, above: 10 ng/mL}}, {{to: {second}, above: 5 ng/mL}}]"
+    found = by_measure(tmp_path, "level", ways, trough(value, 9), on=9)
+    assert (found.state, not found.settles) == (state, settled)
+
+
+def test_only_what_led_into_the_state_can_be_higher_than_then() -> None:
+    """ALT led in on day 30 and is no higher on day 42, after 7 days of protection; AST was normal then."""
+    rows = (enzyme("alt", "85", 30), enzyme("ast", "20", 30), answered("liver-protection-start", 35))
+    state = climbed("X9", *rows, enzyme("alt", "82", 42), enzyme("ast", "81", 42), on=42)
+    assert told(state) == "L0 -> L1 @30"
+    assert state.steps[-1].trigger == f"alt 82 U/L / 40 = 2.05 x > 2 x, not higher than on {day(30)}"
+
+
+def test_a_step_says_that_it_was_higher() -> None:
+    rows = (enzyme("alt", "85", 30), answered("liver-protection-start", 38), enzyme("alt", "88", 44))
+    step = moves(climbed("X9", *rows, on=44))[-1]
+    assert step.trigger == f"alt 88 U/L / 40 = 2.2 x > 2 x, higher than on {day(30)}"
+
+
+@pytest.mark.parametrize(("first", "moved"), [("9", False), ("11", True)])
+def test_only_what_passed_was_seen_before(tmp_path: Path, first: str, moved: bool) -> None:
+    ways = "[{to: B, above: 10 ng/mL, again_within: 28 days}]"
+    state = by_measure(tmp_path, "level", ways, trough(first, 10), trough("11", 18), on=18)
+    assert (state.state, state.settles) == ("B" if moved else "A", ())
+    assert (", seen before" in state.steps[-1].trigger) if moved else state.steps == ()

@@ -197,3 +197,36 @@ def test_a_result_in_its_usual_time_is_not_late_because_another_was_corrected(
     old, new = versions("90", "91", 40, 40, 75)
     state = climbed("X8", *BASE, old, new, known(gfr("66", sampled), 75), on=80)
     assert (state.state, len(state.revisions)) == ("S1", int(late))
+
+
+def test_versions_that_stood_for_a_day() -> None:
+    """72 on day 70, corrected to 66 on day 75 and to 71 on day 76 (2019-08-18)."""
+    first, last = versions("72", "71", 70, 70, 76)
+    second = known(gfr("66", 70), 75, source=Source("Observation/x", "2"), excluded="SUPERSEDED")
+    last = msgspec.structs.replace(last, source=Source("Observation/x", "3"))
+    state = climbed("X8", *BASE, first, second, last, on=100)
+    assert [text.rpartition("; ")[2] for text in state.revisions] == [
+        "result corrected on 2019-08-17",
+        "result corrected on 2019-08-18",
+    ]
+
+
+@pytest.mark.parametrize(("issued", "revised"), [(71, False), (72, False), (73, True)])
+def test_an_earlier_sample_that_comes_in_its_usual_time_is_no_revision(issued: int, revised: bool) -> None:
+    """66 on day 70 is known at once, 60 on day 69 some days later: the fall was seen a day earlier."""
+    rows = (known(gfr("66", 70), 70), known(gfr("60", 69), issued))
+    state = climbed("X8", *BASE, *rows, on=80)
+    assert told(state) == "S0 -> S1 @69 2 mg/d [UNCONFIRMED]"
+    assert bool(state.revisions) is revised
+
+
+def test_a_version_that_was_replaced_by_nothing_on_record() -> None:
+    gone = known(gfr("66", 70), 70, excluded="SUPERSEDED")
+    state = climbed("X8", *BASE, gone, on=100)
+    assert (moves(state), state.revisions) == ((), ())
+
+
+def test_a_version_that_only_stood_on_the_limit_moved_nothing() -> None:
+    """68.04 is a fall of exactly 30 %: shown, but no step was lost with it."""
+    state = climbed("X8", *BASE, *versions("68.04", "80", 70, 70, 70), on=100)
+    assert state.revisions == ()

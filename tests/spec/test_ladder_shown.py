@@ -105,6 +105,52 @@ def test_which_orders_say_the_dose(name: str) -> None:
     assert (step.dose, "DOSE_UNKNOWN" in step.flags) == (expected, not expected)
 
 
+# Which dose a step is made from, on day 70 and at the review of day 84.
+BEFORE = {
+    "the newest order": ((tablets("4", 0), tablets("3", 10)), "1.5 mg/d", "0.75 mg/d"),
+    "an order of the day of the step": ((tablets("4", 0), tablets("2.5", 70)), "2 mg/d", "1.25 mg/d"),
+    "nothing newer than the step": ((tablets("4", 0),), "2 mg/d", "1 mg/d"),
+}
+
+
+@pytest.mark.parametrize("name", BEFORE)
+def test_the_dose_before_a_step(name: str) -> None:
+    orders, first, second = BEFORE[name]
+    rows = (gfr("97.2", -6), *orders, gfr("66", 70), trough("7", 70), gfr("67", 84), trough("7", 84))
+    one, two = moves(climbed("X8", *rows, on=84))
+    assert (one.dose, two.dose) == (first, second)
+    ordered = [item for item in two.evidence if item.concept == "tacrolimus"]
+    assert bool(ordered) is (name == "an order of the day of the step")
+    assert ("DOSE_NOT_RECORDED" in two.flags) is not bool(ordered)
+
+
+def test_two_doses_of_one_day_are_both_shown_and_stay_unknown() -> None:
+    rows = (gfr("97.2", -6), tablets("4", 0), tablets("3", 0), gfr("66", 70), gfr("67", 84))
+    one, two = moves(climbed("X8", *rows, trough("7", 70), trough("7", 84), on=84))
+    assert [text for text in shown(one) if "tacrolimus 20" in text] == [
+        f"used tacrolimus {day(0)}: 3 mg/d",
+        f"used tacrolimus {day(0)}: 4 mg/d",
+    ]
+    assert (one.dose, two.dose, two.flags) == ("", "", ("DOSE_NOT_RECORDED",))
+
+
+@pytest.mark.parametrize(
+    ("first", "expected"), [("{daily: 3 mg/d}", "1.5 mg/d"), ("hold", "0 mg/d"), ("stop", "0 mg/d")]
+)
+def test_what_a_step_asked_for_is_the_dose_before_the_next(tmp_path: Path, first: str, expected: str) -> None:
+    """4 mg/d was ordered on day 0, and nothing since."""
+    body = f"""\
+    measure: level
+    dose: {{drug: tacrolimus, minimum: none}}
+    states:
+      - {{id: A, name: a, next: [{{to: B, above: 10 ng/mL}}]}}
+      - {{id: B, name: b, dose: {first}, next: [{{to: C, above: 20 ng/mL}}]}}
+      - {{id: C, name: c, dose: {{factor: 0.5}}, terminal: true}}
+"""
+    last = by_words(body, tmp_path, tablets("4", 0), trough("11", 9), trough("21", 20), on=20).steps[-1]
+    assert (last.dose, last.flags) == (expected, ("DOSE_NOT_RECORDED",))
+
+
 BESIDE = {
     "known to the month only": lab("tacrolimus_trough", "7", "2019-08", unit="ng/mL"),
     "without a number": msgspec.structs.replace(trough("7", 84), value=None),
@@ -131,6 +177,7 @@ WATCHED = """\
     alerts:
       - {name: HIGH_LEVEL, measure: level, above: 15 ng/mL, in: [B]}
       - {name: VERY_HIGH_LEVEL, measure: level, above: 20 ng/mL}
+      - {name: LOW_LEVEL, measure: level, below: 5 ng/mL}
     states:
       - {id: A, name: a, next: [{to: B, above: 2 x}]}
       - {id: B, name: b, next: [{to: C, after: 100 days}]}
@@ -144,6 +191,11 @@ ALERTS = {
         (trough("21", 9),),
         [("A", "A", 9, "an alert beside the measure", ("VERY_HIGH_LEVEL",))],
         ("VERY_HIGH_LEVEL",),
+    ),
+    "below a limit": (
+        (trough("4", 9),),
+        [("A", "A", 9, "an alert beside the measure", ("LOW_LEVEL",))],
+        ("LOW_LEVEL",),
     ),
     "beside a reading that moves nothing": (
         (trough("21", 9), enzyme("alt", "30", 9)),
@@ -195,3 +247,26 @@ def test_every_alert_of_a_day_shows_its_readings() -> None:
     assert "fall 97.2 -> 48.5 = ~50.103 % > 50 %" in said
     assert f"used creatinine {day(75)}: rise 80 -> 160 = 100 % >= 100 %" in said
     assert f"used creatinine {day(-6)}: rise 80 -> 160 = 100 % >= 100 %" in said
+
+
+def test_the_newest_day_is_shown_as_it_stands() -> None:
+    state = climbed("X8", *BASE, gfr("90", 70), gfr("80", 75), on=80)
+    assert (state.ladder, state.steps) == ("X8", ())
+    said = "fall 97.2 -> 80 = ~17.695 % not > 30 %"
+    assert [(item.concept, item.when, item.compared) for item in state.latest] == [
+        ("egfr", day(75), said),
+        ("egfr", day(-6), said),
+    ]
+
+
+def test_what_is_flagged_of_a_reading_is_flagged_of_its_step(tmp_path: Path) -> None:
+    body = """\
+    measure: %s
+    states:
+      - {id: A, name: a, next: [{to: B, above: %s}]}
+      - {id: B, name: b, terminal: true}
+"""
+    level = msgspec.structs.replace(trough("11", 9), flags=("APPROX",))
+    assert by_words(body % ("level", "10 ng/mL"), tmp_path, level, on=9).flags == ("APPROX",)
+    liver = enzyme("alt", "100", 9, flags=("CODE_BROAD",))
+    assert by_words(body % ("liver", "2 x"), tmp_path, liver, on=9).flags == ("CODE_BROAD",)

@@ -40,6 +40,10 @@ DOSES = {
     "factor: 0.5, minimum: 0.5 mg/d": ("0.4", "0.4 mg/d [AT_MINIMUM_DOSE]"),
     "factor: 1.5, minimum: none": ("2", "3 mg/d"),
     "factor: 1.5, minimum: none, maximum: 2.5 mg/d": ("2", "2.5 mg/d [AT_MAXIMUM_DOSE]"),
+    # the maximum itself is within it; a step up, or none, is stopped by no minimum
+    "factor: 1.5, minimum: none, maximum: 3 mg/d": ("2", "3 mg/d"),
+    "factor: 1.5, minimum: 0.5 mg/d": ("0.2", "0.3 mg/d"),
+    "factor: 1, minimum: 0.5 mg/d": ("0.4", "0.4 mg/d"),
 }
 
 
@@ -112,6 +116,7 @@ def test_for_whom_a_ladder_is(
     seen.subject = msgspec.structs.replace(seen.subject, sex=sex)
     found = climb(ladder, seen)
     assert (found.state, found.flags, not found.settles) == (state, flags, settled)
+    assert found.ladder == "T"
 
 
 def test_a_late_result_may_wait(tmp_path: Path) -> None:
@@ -128,6 +133,9 @@ def test_a_late_result_may_wait(tmp_path: Path) -> None:
 """
     state = climbed(body, tmp_path, trough("11", 10), trough("9", 20), on=20)
     assert (state.state, state.overdue) == ("B", True)
+    assert state.steps[-1].trigger == (
+        f"9 ng/mL, after the review window ({day(15)} to {day(19)}): stored, no step"
+    )
 
 
 def test_a_way_out_at_any_time_leaves_a_review_early(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from adapter.model.facts import Intervention
 from adapter.protocol.ladder import climb, moves, verdict
 from tests.spec.ladder_words import answered, climbed, context, day, enzyme, gfr, ladders, tablets, told
 from tests.spec.ladder_words import trough as level
-from tests.spec.protocol_words import Row, said, took
+from tests.spec.protocol_words import Row, lab, said, took
 from tests.spec.test_ladder_calendar import stands
 from tests.spec.test_ladder_vocabulary import climbed as by_words
 
@@ -126,8 +126,26 @@ ANSWERS = {
 @pytest.mark.parametrize("name", ANSWERS)
 def test_the_day_that_a_person_told(name: str, tmp_path: Path) -> None:
     rows, expected = ANSWERS[name]
-    found = told(stepped("attested: begun", tmp_path, *rows))
-    assert found == "; ".join(filter(None, ("A -> B @10", expected)))
+    state = stepped("attested: begun", tmp_path, *rows)
+    assert told(state) == "; ".join(filter(None, ("A -> B @10", expected)))
+    used = [item.role for item in moves(state)[-1].evidence if "Questionnaire" in item.source.reference]
+    assert used == (["used"] if expected == "B -> C @29" else [])
+
+
+def test_a_day_counted_from_the_entry(tmp_path: Path) -> None:
+    """B is entered on day 10; 13 and 14 days later ALT is still above twice its limit."""
+    body = """\
+    measure: liver
+    states:
+      - {id: A, name: a, next: [{to: B, above: 2 x}]}
+      - {id: B, name: b, next: [{to: C, above: 2 x, since: {day: entry, at_least: 14 days}}]}
+      - {id: C, name: c, terminal: true}
+"""
+    rows = (alt("100", 10), alt("100", 23))
+    assert told(by_words(body, tmp_path, *rows, on=24)) == "A -> B @10"
+    state = by_words(body, tmp_path, *rows, alt("100", 24), on=24)
+    assert told(state) == "A -> B @10; B -> C @24"
+    assert state.steps[-1].trigger == f"alt 100 U/L / 40 = 2.5 x > 2 x, 14 days after entry ({day(10)})"
 
 
 # --- windows ----------------------------------------------------------------------------------------------
@@ -151,6 +169,36 @@ def test_a_window_that_counts_from_an_assumed_day_says_so() -> None:
     """Nobody told when tacrolimus was held."""
     rows = (alt("85", 30), answered("liver-protection-start", 30), alt("88", 44), alt("39", 58))
     assert told(climbed("X9", *rows, on=58)).endswith("L2 -> L3 @58 [HOLD_ASSUMED]")
+
+
+def test_a_late_result_rests_on_the_assumed_day_too() -> None:
+    """Held on day 44, so the review was due from day 55 to day 61."""
+    rows = (alt("85", 30), answered("liver-protection-start", 30), alt("88", 44), alt("39", 62))
+    last = moves(climbed("X9", *rows, on=62))[-1]
+    assert (last.target, last.flags) == ("L3", ("REVIEW_LATE", "HOLD_ASSUMED"))
+
+
+def test_the_record_of_the_day_that_a_window_counts_from_is_shown() -> None:
+    rows = (alt("85", 30), answered("liver-protection-start", 30), alt("88", 44))
+    last = moves(climbed("X9", *rows, answered("tacrolimus-hold-start", 44), alt("39", 58), on=58))[-1]
+    told_of = [item.source.path for item in last.evidence if "Questionnaire" in item.source.reference]
+    assert told_of == ["tacrolimus-hold-start"]
+
+
+def test_a_review_that_fits_no_way_out_may_ask_for_nothing(tmp_path: Path) -> None:
+    """1.5 x is neither above 5 times nor at most the limit; the file says nothing of what would settle it."""
+    body = """\
+    measure: liver
+    states:
+      - {id: A, name: a, next: [{to: B, above: 2 x}]}
+      - id: B
+        name: b
+        review: {after: 14 days, from: 11 days, to: 17 days}
+        next: [{to: C, above: 5 x, at: review}, {to: A, at_most: 1 x, at: review}]
+      - {id: C, name: c, terminal: true}
+"""
+    state = by_words(body, tmp_path, alt("100", 10), alt("60", 24), on=30)
+    assert (state.state, state.settles, verdict(state)) == ("B", (), Verdict.NOT_MET)
 
 
 EARLY = """\
@@ -216,6 +264,51 @@ def test_nothing_measured_when_the_review_is_over(tmp_path: Path) -> None:
         "a usable reading of Glucose, collected 2019-06-03 to 2019-07-11",
         "a result of Glucose, due 2019-07-06 to 2019-07-10",
     )
+
+
+def test_a_ladder_that_begins_later_has_not_been_entered(tmp_path: Path) -> None:
+    states = """\
+      - {id: A, name: a, next: [{to: B, after: 1 month}]}
+      - {id: B, name: b, terminal: true}
+"""
+    text = CALENDAR.replace("start: entry\n", "start: entry + 28 days\n") + states
+    waiting = stands(tmp_path, "2019-06-30", ladders=text)
+    assert (waiting.state, waiting.entered) == ("A", None)
+    begun = stands(tmp_path, "2019-07-01", ladders=text)
+    assert (begun.state, str(begun.entered)) == ("A", "2019-07-01")
+    ended = stands(tmp_path, "2019-08-01", ladders=text)
+    assert [step.trigger for step in ended.steps] == ["1 month after 2019-07-01"]
+
+
+def test_a_step_by_the_calendar_needs_no_reading_beside_it(tmp_path: Path) -> None:
+    """The review of B was missed; that C comes 8 weeks after it is no review."""
+    states = """\
+      - {id: A, name: a, next: [{to: B, after: 4 weeks}]}
+      - id: B
+        name: b
+        review: {after: 7 days, from: 5 days, to: 9 days}
+        next: [{to: C, above: 11 mmol/L, at: review}, {to: C, after: 8 weeks}]
+      - {id: C, name: c, terminal: true}
+"""
+    beside = "    beside: {finding: tacrolimus_trough, from: entry, look_back: 6 days, missing: NO_LEVEL}\n"
+    text = CALENDAR.replace("    states:\n", f"{beside}    states:\n") + states
+    by_calendar = stands(tmp_path, "2019-09-01", ladders=text)
+    assert [(step.target, step.flags) for step in by_calendar.steps] == [("B", ()), ("C", ())]
+    high = lab("glucose", "12", "2019-07-08", unit="mmol/L")
+    reviewed = stands(tmp_path, "2019-09-01", high, ladders=text)
+    assert [(step.target, step.flags) for step in reviewed.steps] == [("B", ()), ("C", ("NO_LEVEL",))]
+
+
+def test_all_that_is_missing_is_asked_for(tmp_path: Path) -> None:
+    """The drug whose first day begins the ladder was never given, and there is no glucose of before."""
+    states = """\
+      - {id: A, name: a, next: [{to: B, after: 4 weeks}, {to: B, above: 50 %}]}
+      - {id: B, name: b, terminal: true}
+"""
+    rise = "{rise: {finding: glucose, from: entry}, against: {finding: glucose, to: entry}}"
+    text = CALENDAR.replace("{level: {finding: glucose, from: entry}}", rise) + states
+    state = stands(tmp_path, "2019-07-11", ladders=text.replace("start: entry\n", "start: course\n"))
+    assert state.settles == ("a usable reading of Glucose, collected up to 2019-06-03", "the date of course")
 
 
 def test_of_two_steps_due_on_one_day_the_first_written_is_taken(tmp_path: Path) -> None:

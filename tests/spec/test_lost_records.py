@@ -16,12 +16,16 @@ from msgspec.structs import replace
 
 from adapter.model.coverage import Coverage
 from adapter.model.decision import CriterionResult, Verdict
+from adapter.model.nodes import Moment
 from adapter.model.protocol import Protocol, Vocabulary
+from adapter.model.rules import DayIs
 from adapter.protocol import evaluate, load
 from adapter.protocol.anchors import find_day
 from adapter.protocol.context import Context
 from adapter.protocol.evaluate import decide
 from adapter.protocol.ladder import climb, verdict
+from adapter.protocol.ladder_load import load_ladders
+from adapter.protocol.partial import reach_of
 from tests.spec.ladder_words import R, answered, enrolled, enzyme, gfr, ladders, tablets
 from tests.spec.protocol_words import SCREENING, ZONE, Row, facts, had, lab, said, took, vocabulary
 from tests.spec.test_why import protein
@@ -65,7 +69,10 @@ anchors:
   first_level: {reading: levels}
   a_year_on: {anchor: told + 12 months}
   either: {first_known: [{attested: visit-date}, {event: kidney_biopsy}]}
+  high_since: {reading: first, above: 0.5 x reading:since_told}
   earlier: {earliest_of: [{attested: visit-date}, {exposure: {drug: tacrolimus}, take: earliest}]}
+visits: [{id: V1, name: Month 1, day: 1 month, from: 1 month - 3 days, to: 1 month + 3 days}]
+monitoring: {day_zero: told}
 readings:
   weight: {finding: weight}
   levels: {finding: tacrolimus_trough, take: earliest}
@@ -133,6 +140,7 @@ READINGS = [
     # any one that passes is enough; a report may still take back what it says
     (f"{{{PROTEIN}, take: any, {HIGH}}}", (NINE,), "met", "beside"),
     (f"{{{PROTEIN}, take: any, {HIGH}}}", (SEVEN,), "not_met", "obs beside"),
+    (f"{{{PROTEIN}, take: any, last: 3, {HIGH}}}", (NINE,), "met", "obs beside"),
     (f"{{{PROTEIN}, take: every, {HIGH}}}", (SEVEN,), "not_met", "beside"),
     (f"{{{PROTEIN}, take: every, {HIGH}}}", (NINE,), "met", "obs beside"),
     (f"{{{PROTEIN}, exists: true}}", (NINE,), "met", "beside"),
@@ -200,6 +208,8 @@ RECORDS = [
     ("{attested: can-comply, is: true}", (said("can-comply", "true"),), "met", "answers"),
     ("{elapsed: {since: told, until: screening, more_than: 1 month}}", (TOLD,), "met", "answers"),
     ("{date: told, before: screening}", (TOLD,), "met", "answers"),
+    ("{date: first_level, before: screening}", (LEVEL,), "met", "obs beside"),
+    ("{date: high_since, before: screening}", (NINE, TOLD), "met", "obs beside answers"),
     # who somebody is comes with the person
     ("{age: {at: screening, at_least: 18 years}}", (), "met", ""),
     ("{sex: male}", (), "met", ""),
@@ -233,6 +243,12 @@ def test_what_may_be_lost(
             assert result == before, kind
         found[kind] = result.verdict.value
     assert {kind for kind in EVERY if found[kind] == "unknown"} == types(needed)
+
+
+def test_the_days_of_a_visit_are_counted_from_day_zero(tmp_path: Path) -> None:
+    """Which a person told."""
+    first = DayIs(moment=Moment(anchor="visit_first"), relation="before", other=Moment(anchor="screening"))
+    assert reach_of(read(tmp_path, "{sex: male}")).of(first) == (set(), types("answers"))
 
 
 LATEST = f"{{{PROTEIN}, {HIGH}}}"
@@ -307,3 +323,40 @@ def test_what_a_ladder_climbs_by(name: str) -> None:
         else:
             assert (verdict(state), state.settles) == (Verdict.NOT_MET, ())
     assert needed == types(LADDERS[name])
+
+
+HEAD_OF_LADDERS = """\
+measures:
+  liver: {multiple: {finding: [alt, ast]}, of: upper_limit}
+ladders:
+  - id: T
+    text: made up
+"""
+MADE_UP = """\
+    measure: liver
+    %s
+    states:
+      - {id: A, name: a, next: [{to: B, above: 2 x}]}
+      - id: B
+        name: b
+        %s
+        next: [{to: C, above: 5 x}]
+      - {id: C, name: c, terminal: true}
+"""
+WORDS = {
+    "a measure alone": ("", "", "obs beside"),
+    "for whom it is": ("when: {attested: can-comply, is: true}", "", "obs beside answers"),
+    "a day that a person tells": ("", "days: {begun: {attested: begun}}", "obs beside answers"),
+    "the first day of a drug": ("", "days: {begun: {exposure: {drug: tacrolimus}}}", "obs beside drugs"),
+    "a dose": ("dose: {drug: tacrolimus, minimum: none}", "", "obs beside drugs"),
+    "the day that it begins on": ("start: told", "", "obs beside answers"),
+}
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_which_words_of_a_ladder_ask_for_which_records(name: str, tmp_path: Path) -> None:
+    top, state, needed = WORDS[name]
+    (tmp_path / "ladders.yaml").write_text(HEAD_OF_LADDERS + MADE_UP % (top, state), encoding="utf-8")
+    rule = read(tmp_path, "{sex: male}")
+    [ladder] = load_ladders(tmp_path, words(), rule)
+    assert reach_of(rule).of_ladder(ladder) == types(needed)
