@@ -11,17 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from adapter.model.course import GapIs, LadderIs
+from adapter.model.course import GapIs, LadderIs, ResponseIs
 from adapter.model.coverage import Coverage
 from adapter.model.kleene import Truth
 from adapter.model.monitoring import LadderState, LadderStep, ResponseRead
 from adapter.model.nodes import Moment, Period
+from adapter.protocol import load
 from adapter.protocol.anchors import find_day
 from adapter.protocol.conditions import outcome_of
 from adapter.protocol.context import Context
 from adapter.protocol.evaluate import decide
 from adapter.protocol.occurrences import MEDICATION_TYPES
-from tests.spec.protocol_words import ZONE, Row, facts, lab, protocol, took
+from tests.spec.protocol_words import ZONE, Row, facts, lab, protocol, took, vocabulary
 from tests.spec.test_visits_and_due import BEFORE, TRIAL, followed, protein
 
 LOST = Coverage("Observation", False, reason="HTTP 500")
@@ -91,6 +92,20 @@ def test_a_response_that_nobody_looked_for(
 ) -> None:
     found = followed(tmp_path, *rows, rule="{response: complete}", trial=BY_EVENT).endpoints[1]
     assert (found.verdict.value, found.flags, found.settles) == (verdict, flags, settles)
+
+
+def test_the_response_of_somebody_who_is_on_no_study(tmp_path: Path) -> None:
+    """There is no day to count week 4 from, so nobody looked, whatever is on record."""
+    (tmp_path / "protocol.yaml").write_text(BY_EVENT.replace("RULED", "{sex: male}"), encoding="utf-8")
+    here = Context(
+        load(tmp_path, vocabulary()),
+        facts(),
+        as_of=date(2019, 9, 1),
+        zone=ZONE,
+        find_day=find_day,
+        decide=decide,
+    )
+    assert outcome_of(ResponseIs(states=("complete",), at="W4"), here).truth is Truth.UNKNOWN
 
 
 def test_what_would_tell_a_response_that_nobody_looked_for(tmp_path: Path) -> None:

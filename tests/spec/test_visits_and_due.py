@@ -341,3 +341,17 @@ def test_the_fingerprint_tells_two_assessments_apart(tmp_path: Path) -> None:
     ]
     assert len({first, *others}) == 7
     assert all(first for first in others)
+
+
+def test_the_fingerprint_is_of_a_person_and_a_protocol(tmp_path: Path) -> None:
+    def seen(trial: str, **changed: str) -> str:
+        (tmp_path / "protocol.yaml").write_text(trial.replace("RULED", MALE), encoding="utf-8")
+        person = facts(ENTRY)
+        [subject] = person.subjects
+        person = msgspec.structs.replace(person, subjects=(msgspec.structs.replace(subject, **changed),))
+        protocol = load(tmp_path, vocabulary())
+        return monitor(protocol, person, as_of=date(2019, 9, 1), zone=ZONE).fingerprint
+
+    newer = TRIAL.replace('version: "1"', 'version: "2"')
+    other = TRIAL.replace("id: TRIAL-1", "id: TRIAL-2").replace("  arms:", "  identifier: TRIAL-1\n  arms:")
+    assert len({seen(TRIAL), seen(TRIAL, id="q"), seen(newer), seen(other)}) == 4
