@@ -151,7 +151,7 @@ class _Allowed(Declared):
             return principal
         if principal.at(study, site):
             raise Denied(403, "your role does not allow this")
-        raise Denied(404, "there is nothing here for you")
+        raise Denied(404, "you have no role at this place")
 
 
 class _Open(Declared):
