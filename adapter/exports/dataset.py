@@ -23,7 +23,14 @@ Cell: TypeAlias = str | int | Decimal | Fraction | None
 Row: TypeAlias = tuple[Cell, ...]
 Kind = Literal["text", "integer", "float", "date", "datetime"]
 
-DAY_FORMAT = "E8601DA."
+DAY_FORMATS = {
+    "E8601DA.": ("E8601DA", 10),
+    "DATE9.": ("DATE", 9),
+    "YYMMDD10.": ("YYMMDD", 10),
+    "MMDDYY10.": ("MMDDYY", 10),
+    "DDMMYY10.": ("DDMMYY", 10),
+}
+"""SAS formats that show an integer as a day: name and width. This program writes the first."""
 _DAY_0 = date(1960, 1, 1)  # of SAS
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,7}")
 ISO_8601 = re.compile(
@@ -39,7 +46,7 @@ class Column(msgspec.Struct, frozen=True):
     """One variable. ``length`` is bytes for character columns; numeric columns are always 8 bytes.
 
     ``key`` is the position in the dataset's natural key, from 1; 0 is not a key. ``format`` is the SAS
-    display format: with ``E8601DA.`` an integer is a day, counted from 1960-01-01.
+    display format: with one of ``DAY_FORMATS`` an integer is a day, counted from 1960-01-01.
     """
 
     name: str
@@ -55,7 +62,7 @@ class Column(msgspec.Struct, frozen=True):
 
     @property
     def is_day(self) -> bool:
-        return self.format == DAY_FORMAT
+        return self.format in DAY_FORMATS
 
 
 class Dataset(msgspec.Struct, frozen=True):

@@ -166,6 +166,8 @@ def _group(metadata: Any, one: Described, standard: Standard) -> None:
         )  # fmt: skip
         if column.key:
             reference.set("KeySequence", str(column.key))
+        if item.role:
+            reference.set("Role", item.role)
         if item.method:
             reference.set("MethodOID", f"MT.{name}.{column.name}")
         if one.dataset.rows and not any(column_text(one.dataset, column.name)):

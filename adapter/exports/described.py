@@ -24,6 +24,7 @@ class Item(msgspec.Struct, frozen=True):
     codelists: tuple[str, ...] = ()
     method: Method | None = None
     comment: str = ""
+    role: str = ""
 
 
 class Described(msgspec.Struct, frozen=True):
@@ -99,6 +100,7 @@ def _item(spec: DatasetSpec, variable: Variable, functions: Mapping[str, Functio
         by={"Collected": "Investigator", "Predecessor": ""}.get(variable.origin, "Sponsor"),
         predecessor=method.text if variable.origin == "Predecessor" else "",
         mandatory=variable.core == "Req",
+        role=variable.role,
         codelists=variable.codelist,
         method=method if derived else None,
         comment=_comment(spec, variable, method),

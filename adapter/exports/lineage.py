@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -26,7 +27,8 @@ from adapter.model import wire
 from adapter.model.facts import Coding, Event, Facts, Finding, Intervention, Source
 
 _PREDECESSOR = re.compile(r"([A-Z0-9]+)\.([A-Z0-9]+)\.?")
-_NAMES = {"o": "http://www.cdisc.org/ns/odm/v1.3", "d": "http://www.cdisc.org/ns/def/v2.1"}
+DEF = "http://www.cdisc.org/ns/def/v2.1"
+_NAMES = {"o": "http://www.cdisc.org/ns/odm/v1.3", "d": DEF}
 Fact = Finding | Event | Intervention
 
 
@@ -184,7 +186,7 @@ def cell_lineage(
     if variable not in row:
         names = ", ".join(row)
         raise NotFound(f"{dataset} has no variable {variable}", where=snapshot.name, fix=f"one of {names}")
-    origin, method = _made(package / "define.xml", dataset, variable)
+    origin, method = made_how(package / "define.xml", dataset, variable)
     label = next(one.label for one in rows.columns if one.name == variable)
     own = [one for one in known if (one.dataset, one.number) == (dataset, number)]
     before = _before(row, origin, method)
@@ -232,19 +234,29 @@ def _row(rows: Dataset, usubjid: str, number: int) -> dict[str, str]:
     )
 
 
-def _made(define: Path, dataset: str, variable: str) -> tuple[str, str]:
-    """Origin and method, or comment, of a variable as the snapshot's own Define-XML tells them."""
+def made_how(define: Path, dataset: str, variable: str) -> tuple[str, str]:
+    """Origin and method, comment or predecessor of a variable as a Define-XML 2.1 file tells them.
+
+    By the references of the file, whatever its OIDs are called. ("", "") for a variable it does not know.
+    """
     root = read_xml(define.read_bytes(), define.name)
-    oid = f"{dataset}.{variable}"
 
-    def text(path: str) -> str:
-        return " ".join(" ".join(one.itertext()) for one in root.xpath(path, namespaces=_NAMES)).strip()
+    def found(path: str, **names: str) -> list[Any]:
+        return list(root.xpath(path, namespaces=_NAMES, **names))
 
-    origins = root.xpath(f"//o:ItemDef[@OID='IT.{oid}']/d:Origin/@Type", namespaces=_NAMES)
-    method = text(f"//o:MethodDef[@OID='MT.{oid}']/o:Description")
-    comment = text(f"//d:CommentDef[@OID='COM.{oid}']/o:Description")
-    before = text(f"//o:ItemDef[@OID='IT.{oid}']/d:Origin/o:Description")
-    return "".join(origins), method or comment or before
+    def text(path: str, oid: str) -> str:
+        return " ".join(" ".join("".join(one.itertext()).split()) for one in found(path, oid=oid))
+
+    items = {one.get("OID"): one for one in found("//o:ItemDef[@Name=$name]", name=variable)}
+    references = found("//o:ItemGroupDef[@Name=$name]/o:ItemRef", name=dataset)
+    for reference in (one for one in references if one.get("ItemOID") in items):
+        oid = reference.get("ItemOID")
+        method = text("//o:MethodDef[@OID=$oid]/o:Description", reference.get("MethodOID", ""))
+        comment = text("//d:CommentDef[@OID=$oid]/o:Description", items[oid].get(f"{{{DEF}}}CommentOID", ""))
+        before = text("//o:ItemDef[@OID=$oid]/d:Origin/o:Description", oid)
+        origins = found("//o:ItemDef[@OID=$oid]/d:Origin/@Type", oid=oid)
+        return "".join(origins), method or comment or before
+    return "", ""
 
 
 def _fact(known: Mapping[tuple[str, str], list[Fact]], origin: Origin) -> Fact | None:

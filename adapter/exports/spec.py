@@ -39,6 +39,18 @@ RowKind = (
     | DesignKind
 )
 Treatment = Literal["as it is", "original only", "not done"]
+Role = Literal[
+    "",
+    "Identifier",
+    "Topic",
+    "Timing",
+    "Rule",
+    "Grouping Qualifier",
+    "Record Qualifier",
+    "Result Qualifier",
+    "Synonym Qualifier",
+    "Variable Qualifier",
+]
 Origin = Literal["Assigned", "Collected", "Derived", "Protocol", "Predecessor"]
 
 _ALGORITHMS = ("constant", "copy", "map", "derive", "sequence")
@@ -48,7 +60,7 @@ _TERM_KEYS = {"ucum", "unit", "decimals"}
 
 
 class Variable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One variable as SDTMIG lists it. ``codelist`` names lists of ``codelists.yaml``."""
+    """One variable as SDTMIG lists it. ``codelist`` names lists of ``codelists.yaml``, ``role`` is SDTM's."""
 
     name: str
     label: str
@@ -59,6 +71,7 @@ class Variable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     length: int = 8
     codelist: tuple[str, ...] = ()
     format: str = ""
+    role: Role = ""
 
     @property
     def algorithm(self) -> str:

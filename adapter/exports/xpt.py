@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from adapter.errors import ExportError
 from adapter.exports.columns import Remembered, columns_of
-from adapter.exports.dataset import Cell, Column, Dataset, check
+from adapter.exports.dataset import DAY_FORMATS, Cell, Column, Dataset, check
 
 _CARD = 80
 _NAMESTR_LENGTH = 140
@@ -27,7 +27,6 @@ _ZEROES = b"0" * 30
 _MISSING = b"." + b"\0" * 7
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _NAMESTR = struct.Struct(">hhhh8s40s8shhh2s8shhi52x")
-_DAY_WIDTH = 10
 
 
 def write_xpt(
@@ -155,7 +154,7 @@ def _namestrs(columns: tuple[Column, ...]) -> Iterator[bytes]:
     position = 0
     for number, column in enumerate(columns, start=1):
         length = 8 if column.is_numeric else column.length
-        form, width = (column.format.removesuffix("."), _DAY_WIDTH) if column.format else ("", 0)
+        form, width = DAY_FORMATS[column.format] if column.is_day else ("", 0)
         yield _NAMESTR.pack(
             1 if column.is_numeric else 2, 0, length, number, _padded(column.name, 8),
             _padded(column.label, 40), _padded(form, 8), width, 0, 0, b"\0\0", b" " * 8, 0, 0, position,

@@ -14,10 +14,16 @@ import pytest
 
 from adapter.errors import ExportError
 from adapter.exports.dataset import Column, Dataset
-from adapter.exports.dataset_json import Provenance, read_dataset_json, write_dataset_json
+from adapter.exports.dataset_json import (
+    Provenance,
+    read_dataset_json,
+    write_dataset_json,
+    write_dataset_ndjson,
+)
 from tests.spec.sdtm_case import ROOT, enrolled, lab
 
 CDISC = ROOT.parent / "shared/data/cdisc"
+NDJSON = sorted((CDISC / "examples/dataset-json-1.1").glob("*.ndjson"))
 needs_cdisc = pytest.mark.skipif(not CDISC.is_dir(), reason="the CDISC schemas are not beside this checkout")
 PROVENANCE = Provenance(
     "NCT03864250.SITE01",
@@ -131,6 +137,26 @@ def test_official_examples_survive_reading_and_writing(name: str, tmp_path: Path
         theirs["label"],
         theirs["records"],
     )
+
+
+@needs_cdisc
+@pytest.mark.parametrize("official", NDJSON, ids=[path.stem for path in NDJSON])
+def test_official_ndjson_is_the_official_json_and_survives_too(official: Path, tmp_path: Path) -> None:
+    """All thirteen, among them ADSL with its numeric dates."""
+    read = read_dataset_json(official)
+    whole = read_dataset_json(official.with_suffix(".json"))
+    assert (read.name, read.columns, read.records()) == (whole.name, whole.columns, whole.records())
+    write_dataset_ndjson(read, tmp_path / "x.ndjson", PROVENANCE)
+    head, *rows = (json.loads(line) for line in (tmp_path / "x.ndjson").read_text().splitlines())
+    theirs, *their_rows = (json.loads(line) for line in official.read_text(encoding="utf-8").splitlines())
+    assert rows == their_rows
+    assert [head[key] for key in ("columns", "name", "label", "records")] == [
+        theirs[key] for key in ("columns", "name", "label", "records")
+    ]
+
+
+def test_all_thirteen_examples_are_there() -> None:
+    assert not CDISC.is_dir() or len(NDJSON) == 13
 
 
 @pytest.mark.parametrize(

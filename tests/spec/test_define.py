@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,7 @@ from adapter.exports.dataset import Column, Dataset
 from adapter.exports.define import DEF, ODM, Study, define_html, define_xml
 from adapter.exports.derive import GROUP_METHODS, ROW_METHODS
 from adapter.exports.described import Standard, described
+from adapter.exports.lineage import made_how
 from adapter.exports.methods import plain
 from adapter.exports.spec import load_specs
 from adapter.exports.value_level import Shape, shape_of
@@ -197,3 +199,49 @@ def test_an_empty_dataset_is_described_too() -> None:
         "M",
         "U",
     ]  # all embedded terms: nothing says which will come
+
+
+OFFICIAL = CDISC / "examples/odm-define/defineV21-SDTM.xml"
+
+
+@pytest.mark.skipif(not CDISC.is_dir(), reason="the variables of SDTMIG are not beside this checkout")
+def test_roles_are_those_of_sdtmig() -> None:
+    """MHSTDY and MHENDY are of the model's general timing variables; the rest stand in SDTMIG 3.4 itself."""
+    guide = json.loads((CDISC / "ig/sdtmig-3.4-variables.json").read_text())
+    for group in find("//o:ItemGroupDef"):
+        name = group.get("Name")
+        known = guide["SUPPQUAL" if name.startswith("SUPP") else name]["vars"]
+        roles = {one["name"]: one["role"] for one in known} | {"MHSTDY": "Timing", "MHENDY": "Timing"}
+        for reference in group.findall(f"{{{ODM}}}ItemRef"):
+            variable = reference.get("ItemOID").split(".")[-1]
+            assert reference.get("Role") == roles[variable], (name, variable)
+
+
+@pytest.mark.skipif(not OFFICIAL.exists(), reason="CDISC's example is not beside this checkout")
+@pytest.mark.parametrize(
+    ("dataset", "variable", "origin", "method"),
+    [  # read off CDISC's file by eye
+        (
+            "DM",
+            "AGE",
+            "Derived",
+            "Age at Screening Date (Screening Date - Birth date). For the complete algorithm",
+        ),
+        ("DM", "SEX", "Collected", ""),
+        ("DM", "NOSUCH", "", ""),
+    ],
+)
+def test_cdiscs_own_example_is_read_by_its_references(
+    dataset: str, variable: str, origin: str, method: str
+) -> None:
+    """Its OIDs are not ours: MT.AGE is the method of IT.DM.AGE."""
+    found = made_how(OFFICIAL, dataset, variable)
+    assert found[0] == origin
+    assert found[1].startswith(method)
+    assert bool(found[1]) is bool(method)
+
+
+@pytest.mark.skipif(not OFFICIAL.exists(), reason="CDISC's example is not beside this checkout")
+def test_the_page_of_cdiscs_own_example_names_its_datasets() -> None:
+    page = define_html(OFFICIAL.read_bytes()).decode()
+    assert all(name in page for name in ("Demographics", "Trial Summary", "Age at Screening Date"))

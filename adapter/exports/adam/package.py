@@ -12,9 +12,10 @@ from adapter.exports.adam.conformance import WAIVABLE, adam_gate
 from adapter.exports.adam.methods import BDS_METHODS
 from adapter.exports.adam.spec import AdamSpecs
 from adapter.exports.dataset import Dataset
-from adapter.exports.define import STYLESHEET, Study, define_html, define_xml, stylesheet
 from adapter.exports.described import Standard, described
-from adapter.exports.package import ExportReport, write_package
+from adapter.exports.documents import definition
+from adapter.exports.methods import Function
+from adapter.exports.package import Document, ExportReport, write_package
 from adapter.exports.profile import Profile, told
 from adapter.exports.study import StudyConfig
 from adapter.exports.waivers import load_waivers, stop_at
@@ -62,12 +63,8 @@ def write_adam(
 
 def adam_documents(
     study: StudyConfig, specs: AdamSpecs, folder: Path, datasets: Sequence[Dataset], created: datetime
-) -> dict[str, bytes]:
+) -> dict[str, Document]:
     """Define-XML of the analysis datasets with its stylesheet and page, by path."""
-    title = next((one.value for one in study.parameters if one.parameter == "TITLE"), study.study_id)
-    define = define_xml(
-        Study(study.study_id, title, f"Site {study.site_id}", created),
-        Standard("ADaMIG", STANDARD, "ADaM", specs.codelists),
-        described(specs.described, datasets, folder, {**BDS_METHODS, **ADSL_METHODS}),
-    )
-    return {"define.xml": define, "define.html": define_html(define), STYLESHEET: stylesheet()}
+    standard = Standard("ADaMIG", STANDARD, "ADaM", specs.codelists)
+    functions: dict[str, Function] = {**BDS_METHODS, **ADSL_METHODS}
+    return definition(study, standard, described(specs.described, datasets, folder, functions), created)
