@@ -67,6 +67,12 @@ def keep(certificate: Certificate, folder: Path) -> None:
     write_whole(folder / f"{NAME}.md", page(certificate, "en").encode())
 
 
+def read(folder: Path) -> Certificate | None:
+    """What :func:`keep` left in a folder, or None."""
+    path = folder / f"{NAME}.json"
+    return wire.decode(path.read_bytes(), Certificate) if path.exists() else None
+
+
 def _types(landing: Landing) -> Iterator[TypeAccount]:
     returned: Counter[str] = Counter()
     mixed: set[str] = set()

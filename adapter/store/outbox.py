@@ -21,6 +21,7 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    func,
     insert,
     select,
     update,
@@ -134,6 +135,12 @@ class Outbox:
             query = query.where(_OUTBOX.c.state.in_(states))
         with reading(self._engine) as connection:
             return _rows(connection, query)
+
+    def counts(self) -> dict[str, int]:
+        """How many rows there are in each state that has any."""
+        query = select(_OUTBOX.c.state, func.count()).group_by(_OUTBOX.c.state)
+        with reading(self._engine) as connection:
+            return {str(state): int(times) for state, times in connection.execute(query)}
 
     def verdicts(self, states: Sequence[str], study: str) -> tuple[tuple[str, str], ...]:
         """(subject, verdict) of every row in these states, each pair once; without the resources."""

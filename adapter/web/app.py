@@ -15,11 +15,13 @@ from pathlib import Path
 import httpx
 from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
+from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
-from adapter import __version__
+from adapter import __version__, logs
 from adapter.config import Site
 from adapter.consult import counsel
 from adapter.errors import ConfigError, StoreUnavailable
@@ -27,11 +29,13 @@ from adapter.store.database import open_database
 from adapter.store.inbox import Inbox
 from adapter.store.resources import ResourceStore
 from adapter.trial import Trial, Workspace
-from adapter.web import frame, hooks, mappings, signin, sponsor, subscriptions, worklist
+from adapter.web import frame, hooks, mappings, operations, signin, sponsor, subscriptions, worklist
 from adapter.web.access import Denied, Premises, open_to_all, require_declared
 from adapter.web.fhir import last_resort, refused, router, unavailable
 from adapter.web.interactions import Clock, Refused
 from adapter.web.signin.openid import NotProven
+
+GRACE_SECONDS = 20  # for requests under way when told to end
 
 
 def create_app(
@@ -58,6 +62,8 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
+        if people is not None:
+            await run_in_threadpool(people.runs.wait)
         if engine is not database:
             engine.dispose()
 
@@ -70,7 +76,9 @@ def create_app(
         premises = Premises(study, desk.site.site_id, desk, clock)
         app.include_router(signin.router(desk, pages))
     app.state.premises = premises
+    registry = CollectorRegistry()
     app.add_middleware(frame.SecurityHeaders)
+    app.add_middleware(operations.Requests, registry=registry)
     app.mount("/static", StaticFiles(directory=frame.STATIC), name="static")
     app.include_router(frame.router(pages))
     app.include_router(router(store, clock, site.zone if site is not None else UTC))
@@ -90,6 +98,9 @@ def create_app(
     app.add_exception_handler(NotProven, signin.answer_not_proven(pages))
     for fault in (HTTPException, RequestValidationError):
         app.add_exception_handler(fault, frame.answer_fault(pages))
+
+    watch = operations.Watch(engine, people.workspace if people is not None else None)
+    app.include_router(operations.router(watch, registry, pages, clock))
 
     @app.get("/healthz", dependencies=[Depends(open_to_all("says only that it runs"))])
     def healthz() -> dict[str, str]:
@@ -150,7 +161,15 @@ def serve(
             "sign_in.public_url",
         )
     app = create_app(database, site=site, study=study, packages=packages, people=people)
-    uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)
+    logs.configure()
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
 
 
 def _is_loopback(host: str) -> bool:
