@@ -115,11 +115,13 @@ class HookClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Hooks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``[hooks]``: CDS Hooks. ``public_url`` is how callers spell our address (tokens are made for it),
-    ``language`` that of the cards where a caller asks for none."""
+    ``language`` that of the cards where a caller asks for none, ``workers`` how many processes judge
+    patients beside this one (0: none; a process for each core that may be spared)."""
 
     public_url: str
     clients: dict[str, HookClient]
     language: Literal["en", "zh"] = "zh"
+    workers: int = 0
 
 
 class Launch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -143,6 +145,28 @@ class Launch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def secret(self, name: str) -> bytes:
         """b"" for a public client; raises :class:`ConfigError` for a file that cannot be read."""
         return _secret_in(self.client_secret_file, f"[launch.{name}]")
+
+
+class Digest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[digest]``: who gets a mail of counts after each round (``adapter run``), by which server.
+
+    ``page`` is the address of the worklist that the mail names. Nothing is sent after a round that changed
+    nothing and left nothing to do, unless ``always``.
+    """
+
+    to: tuple[str, ...]
+    sender: str
+    host: str
+    port: int = 587
+    user: str = ""
+    password_file: str = ""
+    ca_file: str = ""
+    page: str = ""
+    language: Literal["en", "zh"] = "zh"
+    always: bool = False
+
+    def password(self) -> str:
+        return _secret_in(self.password_file, "[digest]").decode()
 
 
 class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -175,6 +199,7 @@ class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sign_in: SignIn = SignIn()
     hooks: Hooks | None = None
     launch: dict[str, Launch] = {}
+    digest: Digest | None = None
     systems: dict[str, str] = {}
     laboratories: dict[str, str] = {}
     options: dict[str, bool] = {}

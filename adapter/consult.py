@@ -103,7 +103,7 @@ def consult(ready: Counsel, record: Record, *, as_of: date, entry: bool = False)
     """What the protocol says about the patient of a record. With ``entry`` people on the study are also
     judged as of the day before they entered it."""
     lacking = tuple(sorted({(row.resource_type, row.reason) for row in record.coverage if not row.complete}))
-    if not _nominated(ready.query, record):
+    if not nominated(ready, record):
         known = not {kind for kind, _ in lacking} & {*NOMINATING_TYPES, "ResearchStudy"}
         standing: Standing = "no candidate" if known else "unknown"
         return Consultation(record.patient, as_of, standing, lacking=lacking)
@@ -167,7 +167,7 @@ def _whose(draft: Mapping[str, Any], patient: str) -> str:
     return patient if target is None and not reference else target.id if target else ""
 
 
-def _nominated(query: CandidateQuery, record: Record) -> bool:
+def nominated(ready: Counsel, record: Record) -> bool:
     """Whether the same search that finds candidates in a landing finds this one."""
     lines: dict[str, list[bytes]] = {}
     for one in record.resources:
@@ -177,7 +177,7 @@ def _nominated(query: CandidateQuery, record: Record) -> bool:
     def read(types: frozenset[str]) -> list[tuple[str, Block]]:
         return [(kind, block) for kind, block in blocks.items() if kind in types]
 
-    return record.patient in candidate_ids(read, query).ids
+    return record.patient in candidate_ids(read, ready.query).ids
 
 
 def _facts(ready: Counsel, record: Record) -> Facts:

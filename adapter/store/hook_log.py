@@ -7,7 +7,7 @@ patient and the rules it spoke of, not its words. Feedback may come twice and is
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -72,16 +72,24 @@ class HookLog:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def first_use(self, iss: str, jti: str, until: datetime, now: datetime) -> bool:
-        """Whether this token comes for the first time; it is remembered until it would not count anyway."""
+    def first_uses(self, tokens: Sequence[tuple[str, str, datetime]], now: datetime) -> list[bool]:
+        """Of each (iss, jti, until) whether it comes for the first time; it is remembered ``until`` then,
+        when it would not count anyway."""
         with self._engine.begin() as connection:
             only_writer(connection, "hook_token")
-            mine = (_TOKEN.c.iss == iss) & (_TOKEN.c.jti == jti)
-            if connection.execute(select(_TOKEN.c.jti).where(mine)).first() is not None:
-                return False
+            some = [jti for _, jti, _ in tokens]
+            query = select(_TOKEN.c.iss, _TOKEN.c.jti).where(_TOKEN.c.jti.in_(some))
+            seen = {(row.iss, row.jti) for row in connection.execute(query)}
+            found, new = [], []
+            for iss, jti, until in tokens:
+                found.append((iss, jti) not in seen)
+                if found[-1]:
+                    new.append({"iss": iss, "jti": jti, "until": _text(until)})
+                    seen.add((iss, jti))
             connection.execute(delete(_TOKEN).where(_TOKEN.c.until <= _text(now)))
-            connection.execute(insert(_TOKEN).values(iss=iss, jti=jti, until=_text(until)))
-            return True
+            if new:
+                connection.execute(insert(_TOKEN), new)
+            return found
 
     def given(self, service: str, caller: str, cards: Iterable[GivenCard], now: datetime) -> None:
         """Cards that an answer holds, with a row of the audit. Asked the same again, the same uuids come."""

@@ -6,10 +6,7 @@ Hooks 2.0, https://cds-hooks.hl7.org/2.0/.
 
 from __future__ import annotations
 
-import hashlib
-from collections import OrderedDict
 from datetime import date, datetime
-from threading import Lock
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -20,13 +17,14 @@ from starlette.concurrency import run_in_threadpool
 from adapter import trial as trials
 from adapter.access import Grant, Principal
 from adapter.config import Hooks
-from adapter.consult import Advice, Consultation, Counsel, Record, advise, consult, in_force
+from adapter.consult import Counsel, Record, in_force
 from adapter.errors import SourceUntrustworthy
 from adapter.model.resource import RawResource
 from adapter.source.dialects import named
 from adapter.store.hook_log import Feedback, HookLog
 from adapter.web.access import Denied, allowed, open_to_all, premises
 from adapter.web.hooks import chart
+from adapter.web.hooks.bench import Bench, Tokens
 from adapter.web.hooks.callers import Caller, Callers, NotTrusted
 from adapter.web.hooks.cards import Press, Told
 from adapter.web.hooks.prefetch import Gathered, templates
@@ -34,7 +32,6 @@ from adapter.web.hooks.words import language_of
 from adapter.web.interactions import Clock
 
 MAX_BYTES = 20_000_000
-_REMEMBERED = 256  # consultations kept in memory while a chart is opened again and again
 _OPEN = [Depends(open_to_all("CDS Hooks 2.0: discovery is public; it names no patient"))]
 _ID = r"[A-Za-z0-9\-.]{1,64}"
 
@@ -112,7 +109,7 @@ def router(ready: Counsel, hooks: Hooks, engine: Engine, clock: Clock) -> APIRou
         ca_file=site.ca_file,
     )
     log = HookLog(engine)
-    memory = _Memory(ready)
+    tokens, bench = Tokens(log, clock), Bench(ready, hooks.workers)
     study = ready.trial.protocol.id
     public_url = hooks.public_url.rstrip("/")
     routes = APIRouter()
@@ -122,8 +119,7 @@ def router(ready: Counsel, hooks: Hooks, engine: Engine, clock: Clock) -> APIRou
         try:
             header = request.headers.get("authorization", "")
             caller = await callers.proven(header, public_url + request.url.path)
-            first = await run_in_threadpool(log.first_use, caller.iss, caller.jti, caller.until, clock())
-            if not first:
+            if not await tokens.first_use(caller):
                 raise NotTrusted("jti")
         except NotTrusted as fault:
             raise Denied(401, f"the token proves nothing: {fault.reason}") from None
@@ -164,7 +160,7 @@ def router(ready: Counsel, hooks: Hooks, engine: Engine, clock: Clock) -> APIRou
         drafts = [] if known.hook == "patient-view" else _drafts(call)
         told = []
         if drafts or known.hook == "patient-view":
-            told = await run_in_threadpool(say, press, gathered.record(), drafts, as_of, now)
+            told = await say(press, gathered.record(), drafts, as_of, now)
         if told:
             account = request.state.principal.account
             await run_in_threadpool(log.given, service, account, [one.given for one in told], now)
@@ -191,11 +187,11 @@ def router(ready: Counsel, hooks: Hooks, engine: Engine, clock: Clock) -> APIRou
             if not gathered.anything:
                 raise Denied(400, "fhirServer is not the server of this site") from None
 
-    def say(press: Press, record: Record, drafts: list[Any], as_of: date, now: datetime) -> list[Told]:
+    async def say(press: Press, record: Record, drafts: list[Any], as_of: date, now: datetime) -> list[Told]:
         if not drafts:
-            return press.patient(memory.consult(record, as_of))
+            return press.patient(await bench.consult(record, as_of))
         orders = in_force(drafts, record.patient, now=now.astimezone(site.zone))
-        return press.orders(memory.advise(record, orders, as_of), _words_of(orders))
+        return press.orders(await bench.advise(record, orders, as_of), _words_of(orders))
 
     @routes.post("/cds-services/{service}/feedback", dependencies=trusted)
     async def feedback(service: str, request: Request) -> Response:
@@ -212,41 +208,6 @@ def router(ready: Counsel, hooks: Hooks, engine: Engine, clock: Clock) -> APIRou
         return _json({})
 
     return routes
-
-
-class _Memory:
-    """The last consultations: the same bytes on the same day under the same rules give the same answer."""
-
-    def __init__(self, ready: Counsel) -> None:
-        self._ready = ready
-        self._known: OrderedDict[bytes, Consultation] = OrderedDict()
-        self._lock = Lock()
-
-    def consult(self, record: Record, as_of: date) -> Consultation:
-        key = _digest(record, as_of)
-        with self._lock:
-            known = self._known.get(key)
-            if known is not None:
-                self._known.move_to_end(key)
-                return known
-        found = consult(self._ready, record, as_of=as_of)
-        with self._lock:
-            self._known[key] = found
-            while len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
-        return found
-
-    def advise(self, record: Record, orders: tuple[RawResource, ...], as_of: date) -> Advice:
-        return advise(self._ready, record, orders, as_of=as_of, before=self.consult(record, as_of))
-
-
-def _digest(record: Record, as_of: date) -> bytes:
-    digest = hashlib.sha256(f"{record.patient}\n{as_of}\n".encode())
-    for one in record.resources:
-        digest.update(one.line)
-        digest.update(b"\n")
-    digest.update(msgspec.json.encode(record.coverage))
-    return digest.digest()
 
 
 def _service(name: str) -> Service:
@@ -295,7 +256,8 @@ def _decoded(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
     try:
         return decoder.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as fault:
-        where = str(fault).rpartition(" - at ")[2] if isinstance(fault, msgspec.ValidationError) else "it is no JSON"
+        shape = isinstance(fault, msgspec.ValidationError)
+        where = str(fault).rpartition(" - at ")[2] if shape else "it is no JSON"
         raise Denied(400, f"the body is not what CDS Hooks asks for: {where}") from None
 
 
