@@ -26,7 +26,7 @@ from adapter.protocol.evaluate import decide
 from adapter.protocol.outcome import Outcome
 from tests.spec.ladder_words import enrolled
 from tests.spec.protocol_words import ZONE, Row, facts, had, lab, protocol
-from tests.spec.test_visits_and_due import BEFORE, ENTRY, followed, on_study, protein
+from tests.spec.test_visits_and_due import BEFORE, ENTRY, TRIAL, followed, on_study, protein
 from tests.spec.test_why import shown
 
 LOST = Coverage("Observation", False, reason="HTTP 500")
@@ -75,6 +75,17 @@ def test_what_was_measured_in_the_window_may_say_no(tmp_path: Path, on: str) -> 
 @pytest.mark.parametrize("on", ["2019-06-23", "2019-07-09"])
 def test_what_was_measured_outside_the_window_says_nothing(tmp_path: Path, on: str) -> None:
     assert asked(tmp_path, "{response: complete}", protein("5", on)).verdict.value == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("on", "expected"), [("2019-06-23", "unknown"), ("2019-07-08", "not_met"), ("2019-07-09", "unknown")]
+)
+def test_what_a_line_rests_on_must_be_of_the_visit(tmp_path: Path, on: str, expected: str) -> None:
+    """A line that takes any reading there is says no at week 4 only if one of week 4 says so."""
+    line = "  response:\n    - complete: {finding: urine_protein_24h, below: 0.3 g/d}\n"
+    trial = TRIAL[: TRIAL.index("  response:")] + line + TRIAL[TRIAL.index("  endpoints:") :]
+    found = asked(tmp_path, "{response: complete}", protein("5", on), trial=trial)
+    assert found.verdict.value == expected
 
 
 def test_a_response_that_cannot_be_told_shows_what_was_measured(tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ def test_the_records_behind_a_cumulative_dose(tmp_path: Path) -> None:
         ("coverage/MedicationRequest", "used", "", "", compared),
         ("coverage/MedicationStatement", "used", "", "", compared),
     ]
+    assert [one.concept for one in found.evidence] == ["cyclophosphamide", "", "", "", ""]
     assert found.settles == ()
     named = replace(drug, code=replace(drug.code, display="Cyclophosphamide"))
     found = ruled(tmp_path, TOTAL % "at_most: 2 g", named)

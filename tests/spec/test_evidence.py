@@ -14,8 +14,10 @@ import pytest
 from msgspec.structs import replace
 
 from adapter.model.coverage import Coverage
-from adapter.model.facts import Coding, Event, Intervention
+from adapter.model.decision import Evidence
+from adapter.model.facts import Coding, Event, Intervention, Source
 from adapter.protocol.occurrences import MEDICATION_TYPES
+from adapter.protocol.outcome import merge_evidence
 from tests.spec.protocol_words import Row, egfr, had, lab, said, took
 from tests.spec.protocol_words import when as day
 from tests.spec.test_thresholds import told
@@ -623,3 +625,26 @@ def test_how_far_apart_repeated_readings_are(
 ) -> None:
     rows = [lab("glucose", str(12 + number), f"2019-05-0{on}") for number, on in enumerate(days)]
     assert ruled(tmp_path, RUN % apart, *rows).verdict.value == expected
+
+
+# --- one record, looked at more than once -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("groups", "role", "compared"),
+    [
+        (["used 9 > 8", "used 9 > 7"], "used", "9 > 8; 9 > 7"),
+        (["used 9 > 8", "used 9 > 8; 9 > 7"], "used", "9 > 8; 9 > 7"),
+        (["used ", "used 9 > 8"], "used", "9 > 8"),
+        (["used 9 > 8", "used "], "used", "9 > 8"),
+        # what it was used for is told, not what it was only looked at for
+        (["ignored 9 > 8", "used 9 > 7"], "used", "9 > 7"),
+        (["used 9 > 8", "ignored 9 > 7"], "used", "9 > 8"),
+        (["ignored 9 > 8", "support 9 > 7"], "support", "9 > 7"),
+    ],
+)
+def test_a_record_is_shown_once_with_every_comparison(groups: list[str], role: str, compared: str) -> None:
+    record = Source("Observation/1", "1")
+    looked = [Evidence(record, one.split(" ")[0], "alt", compared=one.partition(" ")[2]) for one in groups]  # type: ignore[arg-type]
+    [found] = merge_evidence((item,) for item in looked)
+    assert (found.role, found.compared) == (role, compared)

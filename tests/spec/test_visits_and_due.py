@@ -263,6 +263,18 @@ def test_no_time_is_told_to_what_rests_on_nothing_of_the_window(tmp_path: Path) 
     assert found.days_to == ()
 
 
+def test_every_block_is_told_under_its_own_name(tmp_path: Path) -> None:
+    blocks = ("exits", "doses", "safety", "deviations")
+    more = "".join(
+        f"  {name}:\n    - {{id: {name.upper()}, text: t, source: s, met_when: {{sex: male}}}}\n"
+        for name in blocks
+    )
+    found = followed(tmp_path, trial=TRIAL.replace("  due:\n", f"{more}  due:\n"))
+    assert [one.id for one in found.endpoints] == ["RULE", "AT_W4"]
+    for name in blocks:
+        assert [(one.id, one.verdict.value) for one in getattr(found, name)] == [(name.upper(), "met")]
+
+
 # --- who is monitored, and by what ----------------------------------------------------------------
 
 
