@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -14,10 +18,13 @@ from adapter.cli.terminal import Terminal
 from adapter.errors import ConfigError
 from adapter.model import wire
 from adapter.store import audit
+from adapter.store.audit import Entry
 from adapter.store.chain import Link, Verdict
 from adapter.store.checkpoints import CheckpointFile
 from adapter.store.database import open_database, reading
-from adapter.trial import Workspace, checkpoint
+from adapter.trial import Workspace, checkpoint, open_store
+from adapter.writeback.audit_event import audit_event
+from adapter.writeback.resources import encode
 
 app = typer.Typer(
     help="Who did what and when, in a chain of hashes that shows any later change.", no_args_is_help=True
@@ -84,6 +91,61 @@ def show(
         engine.dispose()
     if not as_json:
         Terminal().print(table)
+
+
+@app.command()
+def export(
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A new file, readable by you alone; printed unless given.")
+    ] = None,
+    workspace: _WorkspaceOption = Path("workspace"),
+    since: Annotated[
+        str, typer.Option("--since", help="From this day (YYYY-MM-DD, UTC) or time with zone on.")
+    ] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the rows, write nothing.")] = False,
+) -> None:
+    """Write the rows as FHIR R4 AuditEvents, one a line (NDJSON), oldest first, each with its hashes.
+
+    They name patients by the hospital's own ids: a file for the hospital's audit repository, not for the
+    sponsor. That it was made is itself a row.
+    """
+    from_here, now = _time(since), datetime.now(UTC)
+    stream = _new_file(out) if out is not None and not dry_run else None
+    _existing(Workspace(workspace))
+    count, last = 0, 0
+    with open_store(Workspace(workspace), now) as engine:
+        with reading(engine) as connection, _sink(stream) as write:
+            for link in audit.links(connection):
+                at = _when(link)
+                if from_here is not None and at is not None and at < from_here:
+                    continue
+                count, last = count + 1, link.number
+                if not dry_run:
+                    write(encode(audit_event(link)).decode() + "\n")
+        if not dry_run:
+            with engine.begin() as connection:
+                told = {"rows": count, "last": last}
+                audit.append(connection, Entry(now, audit.actor(), "audit-export", (), told))
+    if dry_run or out is not None:
+        Terminal(stderr=True).print(f"{count} rows{' would be written' if dry_run else f' in {out}'}")
+
+
+@contextmanager
+def _sink(stream: int | None) -> Iterator[Callable[[str], object]]:
+    if stream is None:
+        yield sys.stdout.write
+        return
+    with os.fdopen(stream, "w", encoding="utf-8") as file:
+        yield file.write
+
+
+def _new_file(path: Path) -> int:
+    try:
+        return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except OSError as fault:
+        raise ConfigError(
+            f"the file cannot be written ({fault.strerror})", where=str(path), fix="name a new one"
+        ) from fault
 
 
 def _existing(workspace: Workspace) -> Path | str:

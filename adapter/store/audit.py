@@ -9,6 +9,7 @@ from __future__ import annotations
 import getpass
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -68,6 +69,33 @@ class Entry(msgspec.Struct, frozen=True):
     detail: Mapping[str, Any] = {}
 
 
+class Sought(msgspec.Struct, frozen=True):
+    """Which rows: of an ``actor``, an ``action``, that name ``what`` (exactly), from ``since`` and before
+    ``until`` (instants with zone), with numbers below ``before``. ``actors`` and ``actions`` limit what may
+    be found at all: a row has to be by one of the former or about one of the latter; None for both: any
+    row."""
+
+    actor: str = ""
+    action: str = ""
+    what: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    before: int = 0
+    actors: frozenset[str] | None = None
+    actions: frozenset[str] | None = None
+
+    def has(self, link: Link) -> bool:
+        limited = self.actors is not None or self.actions is not None
+        open_to = link.actor in (self.actors or ()) or link.action in (self.actions or ())
+        wanted = self.actor in ("", link.actor) and self.action in ("", link.action)
+        if not wanted or (limited and not open_to):
+            return False
+        if self.what and self.what not in msgspec.json.decode(link.what):
+            return False
+        at = datetime.fromisoformat(link.at) if self.since or self.until else None
+        return at is None or not ((self.since and at < self.since) or (self.until and at >= self.until))
+
+
 def lock(connection: Connection) -> None:
     """Nobody else appends until this transaction ends; for who looks before it appends."""
     only_writer(connection, "audit")
@@ -109,6 +137,26 @@ def links(connection: Connection, after: int = 0) -> Iterator[Link]:
     ordered = query.order_by(_AUDIT.c.number).execution_options(yield_per=1000)
     for row in connection.execute(ordered):
         yield Link(*row)
+
+
+def newest(connection: Connection, sought: Sought, limit: int) -> list[Link]:
+    """The rows sought, newest first. Rows that were tampered with so that they cannot be read are left out:
+    :func:`verify` names them."""
+    query = select(*(_AUDIT.c[name] for name in _COLUMNS)).order_by(_AUDIT.c.number.desc())
+    if sought.before:
+        query = query.where(_AUDIT.c.number < sought.before)
+    if sought.actor:
+        query = query.where(_AUDIT.c.actor == sought.actor)
+    if sought.action:
+        query = query.where(_AUDIT.c.action == sought.action)
+    found: list[Link] = []
+    for row in connection.execute(query.execution_options(yield_per=1000)):
+        with suppress(ValueError, TypeError, msgspec.DecodeError):
+            if sought.has(Link(*row)):
+                found.append(Link(*row))
+        if len(found) == limit:
+            break
+    return found
 
 
 def head(connection: Connection) -> tuple[int, str]:

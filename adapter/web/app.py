@@ -29,7 +29,7 @@ from adapter.store.database import open_database
 from adapter.store.inbox import Inbox
 from adapter.store.resources import ResourceStore
 from adapter.trial import Trial, Workspace
-from adapter.web import frame, hooks, mappings, operations, signin, sponsor, subscriptions, worklist
+from adapter.web import auditing, frame, hooks, mappings, operations, signin, sponsor, subscriptions, worklist
 from adapter.web.access import Denied, Premises, open_to_all, require_declared
 from adapter.web.fhir import last_resort, refused, router, unavailable
 from adapter.web.interactions import Clock, Refused
@@ -81,6 +81,8 @@ def create_app(
     app.add_middleware(operations.Requests, registry=registry)
     app.mount("/static", StaticFiles(directory=frame.STATIC), name="static")
     app.include_router(frame.router(pages))
+    checkpoints = people.workspace.checkpoints if people is not None else None
+    app.include_router(auditing.router(engine, pages, clock, checkpoints))
     app.include_router(router(store, clock, site.zone if site is not None else UTC))
     if site is not None and site.subscriptions:
         app.include_router(subscriptions.router(Inbox(engine), site.subscriptions, site.base_url, clock))

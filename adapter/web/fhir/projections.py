@@ -10,11 +10,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 
-import msgspec
-
-from adapter.store.chain import Link
 from adapter.store.parameters import Json, keys, parameter, relative
 from adapter.store.resources import Shelf
+from adapter.writeback.audit_event import audit_event
 from adapter.writeback.identity import code_system
 from adapter.writeback.resources import encode
 
@@ -29,9 +27,6 @@ COHORTS: Mapping[str, tuple[str, frozenset[str]]] = {
         frozenset({"on-study", "on-study-intervention", "on-study-observation", "follow-up"}),
     ),
 }
-_ACTIONS = {"read": "R", "show": "R", "export": "R", "fetch": "R", "sync": "R", "write": "U", "screen": "E"}
-_DICOM = "http://dicom.nema.org/resources/ontology/DCM"
-_OBJECT = "http://terminology.hl7.org/CodeSystem/audit-entity-type"
 
 
 def source(kind: str, shelf: Shelf) -> Made:
@@ -97,47 +92,6 @@ def _group(study: Json, name: str, words: str, subjects: list[Json]) -> Json:
     }
     made = {key: value for key, value in made.items() if value != []}
     return {**made, "meta": {"versionId": _digest(made), "lastUpdated": updated}}
-
-
-def audit_event(link: Link) -> Json:
-    """One row of the audit as an AuditEvent; references as they stand in the row, nothing added."""
-    what = [str(one) for one in msgspec.json.decode(link.what)]
-    detail = msgspec.json.decode(link.detail)
-    entities: list[Json] = [_entity(one) for one in what]
-    entities.append(
-        {
-            "type": {"system": _OBJECT, "code": "4", "display": "Other"},
-            "name": f"audit row {link.number}",
-            "detail": [
-                {"type": name, "valueString": str(value)}
-                for name, value in (("hash", link.hash), ("previous", link.previous), *sorted(detail.items()))
-                if str(value)
-            ],
-        }
-    )
-    return {
-        "resourceType": "AuditEvent",
-        "id": f"{link.number:012d}",
-        "meta": {"versionId": "1", "lastUpdated": link.at},
-        "type": {"system": _DICOM, "code": "110100", "display": "Application Activity"},
-        "subtype": [{"system": code_system("audit-action"), "code": link.action}],
-        "action": _ACTIONS.get(link.action, "E"),
-        "recorded": link.at,
-        "outcome": "0",
-        "agent": [{"name": link.actor, "requestor": True}],
-        "source": {"observer": {"display": "trial-fhir-adapter"}},
-        "entity": entities,
-    }
-
-
-def _entity(reference: str) -> Json:
-    plain = relative(reference)
-    if "/" in plain:
-        return {
-            "what": {"reference": reference},
-            "type": {"system": _OBJECT, "code": "2", "display": "System Object"},
-        }
-    return {"what": {"identifier": {"value": reference}}}
 
 
 def _digest(resource: Json) -> str:
