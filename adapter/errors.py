@@ -98,3 +98,19 @@ class ExportError(Fatal):
     """A dataset would break its own specification (length, codelist, type)."""
 
     exit_code = 65
+
+
+class PullRefused(Fatal):
+    """A site does not give a sponsor what was asked for, and says why (EX_NOPERM)."""
+
+    exit_code = 77
+
+
+class PullUnavailable(Retriable):
+    """A site does not answer, or the way to it broke off; the next pull goes on where this one stopped."""
+
+
+class PullUntrustworthy(Fatal):
+    """What came is not what the site's manifest promised, or not from an adapter at all (EX_PROTOCOL)."""
+
+    exit_code = 76

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -124,15 +126,75 @@ def serving(root: Path) -> Iterator[Served]:
 
 
 @contextmanager
-def running(app: Any) -> Iterator[str]:
+def running(app: Any, **options: Any) -> Iterator[str]:
+    """``options`` are uvicorn's (``ssl_keyfile`` and the like)."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", **options))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]}, daemon=True)
         thread.start()
         while not server.started:
             time.sleep(0.01)
         try:
-            yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+            yield f"http{'s' if options else ''}://127.0.0.1:{taken.getsockname()[1]}"
         finally:
             server.should_exit = True
             thread.join(15)
+
+
+class Cutter:
+    """A proxy on loopback that ends each connection after so many bytes of an answer, as bad lines do.
+
+    ``cuts`` are the numbers of bytes, one per connection that asks for a file; then all goes through.
+    ``slow`` waits so many seconds after each piece. ``seen`` holds the head of every request.
+    """
+
+    def __init__(self, upstream: str, cuts: list[int] | None = None, slow: float = 0.0) -> None:
+        host, _, port = upstream.split("/")[2].partition(":")
+        self._upstream = host, int(port)
+        self.cuts = cuts or []
+        self.slow = slow
+        self.seen: list[str] = []
+
+    @contextmanager
+    def running(self) -> Iterator[str]:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            threading.Thread(target=self._accept, args=(listening,), daemon=True).start()
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}/sponsor"
+
+    def _accept(self, listening: socket.socket) -> None:
+        while True:
+            try:
+                wire, _ = listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(wire,), daemon=True).start()
+
+    def _serve(self, wire: socket.socket) -> None:
+        """One request per connection: a line that breaks takes no second one along."""
+        with wire, socket.create_connection(self._upstream) as up:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                piece = wire.recv(65536)
+                if not piece:
+                    return
+                head += piece
+            length = re.search(rb"(?i)\r\ncontent-length: ([0-9]+)", head)
+            while length and len(head.partition(b"\r\n\r\n")[2]) < int(length[1]):
+                head += wire.recv(65536)
+            self.seen.append(head.decode("latin-1"))
+            cut = self.cuts.pop(0) if b"/files/" in head and self.cuts else -1
+            head = re.sub(rb"(?i)\r\nconnection: [^\r]*", b"", head)
+            up.sendall(head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
+            sent = 0
+            while piece := up.recv(16384):
+                if 0 <= cut <= sent + len(piece):
+                    wire.sendall(piece[: cut - sent])
+                    # a reset, not a proper end
+                    wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    return
+                try:
+                    wire.sendall(piece)
+                except OSError:
+                    return
+                sent += len(piece)
+                time.sleep(self.slow)

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from adapter.exports.snapshots import MANIFEST
+from adapter.exports.snapshots import MANIFEST, order
 from adapter.store.sponsor_tokens import Scope
 
 CHUNK = 1 << 18
@@ -89,8 +89,8 @@ class Shelf:
         self._lock = threading.Lock()
 
     def listed(self, scope: Scope) -> tuple[list[Held], list[str]]:
-        """Those in scope, by time and id, and the ids of any that are damaged: of those not even the scope
-        can be believed."""
+        """Those in scope, as ``adapter snapshots`` orders them, and the ids of any that are damaged: of those
+        not even the scope can be believed."""
         sound, damaged = [], []
         try:
             names = sorted(one.name for one in os.scandir(self._folder) if _ID.fullmatch(one.name))
@@ -104,7 +104,8 @@ class Shelf:
                 continue
             if found is not None and found.scope == scope:
                 sound.append(found)
-        return sorted(sound, key=lambda one: (one.time, one.id)), damaged
+        place = order(self._folder)
+        return sorted(sound, key=lambda one: (one.time, place.get(one.id, 0), one.id)), damaged
 
     def held(self, name: str) -> Held | None:
         """The one with this id; None if there is none. Raises :class:`Damaged` if it is not whole."""
@@ -199,7 +200,8 @@ def _held(name: str, data: bytes) -> Held:
 def _is_plain(path: str) -> bool:
     """A relative path without detours, the same on any system."""
     parts = PurePosixPath(path).parts
-    return "/".join(parts) == path and not set(parts) & {"..", "/"} and not set(path) & set("\\:\0")
+    plain = bool(parts) and "/".join(parts) == path
+    return plain and not set(parts) & {"..", "/"} and not set(path) & set("\\:\0")
 
 
 def _is_file(handle: int) -> bool:
