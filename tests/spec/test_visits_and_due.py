@@ -199,6 +199,23 @@ def test_the_review_of_a_ladder_is_due(as_of: date, rows: tuple[Row, ...], said:
     assert shown + next(one.verdict.value for one in found.exits if one.id == "X8") == said
 
 
+def test_at_its_end_a_ladder_has_no_review() -> None:
+    """Stopped on 29 July: even a review that its last state asks for is not due any more."""
+    x8 = ladders()["X8"]
+    [review] = [state.review for state in x8.states if state.id == "S1"]
+    states = tuple(
+        msgspec.structs.replace(state, review=review) if state.terminal else state for state in x8.states
+    )
+    enrolled = msgspec.structs.replace(
+        ENTRY, attributes=(("study_identifier", "NCT03864250"), ("assigned_arm", "TAC"))
+    )
+    person = facts(enrolled, gfr("97", -6), gfr("60", 28), gfr("59", 42), gfr("58", 56))
+    climbing = (msgspec.structs.replace(x8, states=states),)
+    found = monitor(house(), person, as_of=date(2019, 8, 1), zone=ZONE, ladders=climbing)
+    assert [(state.state, state.review_first) for state in found.ladders] == [("S3", date(2019, 8, 9))]
+    assert [one.id for one in found.due if one.id == "X8"] == []
+
+
 # --- the response at a visit, and the days to it --------------------------------------------------
 
 
