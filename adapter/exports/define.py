@@ -17,11 +17,10 @@ from lxml import etree
 
 from adapter import __version__
 from adapter.exports.described import Described, Item, Standard
-from adapter.exports.exact import exact_text
 from adapter.exports.methods import Method
 from adapter.exports.own_xml import transformed
 from adapter.exports.used_terms import UsedList, UsedLists, column_text, used_lists
-from adapter.exports.value_level import Shape, ValueLevel, shape_of, value_levels
+from adapter.exports.value_level import Shape, ValueLevel, shapes_of, value_levels
 
 ODM = "http://www.cdisc.org/ns/odm/v1.3"
 DEF = "http://www.cdisc.org/ns/def/v2.1"
@@ -180,8 +179,7 @@ def _group(metadata: Any, one: Described, standard: Standard) -> None:
 
 def _items(metadata: Any, one: Described, lists: UsedLists, levels: tuple[ValueLevel, ...]) -> None:
     name = one.dataset.name
-    for place, column in enumerate(one.dataset.columns):
-        shape = shape_of(column, [exact_text(row[place]) for row in one.dataset.rows])
+    for column, shape in zip(one.dataset.columns, shapes_of(one.dataset), strict=True):
         item = one.items[column.name]
         made = _item(metadata, f"IT.{name}.{column.name}", column.name, column.label, shape)
         if column.format:

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
+from heapq import merge
+from itertools import groupby, pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from adapter import __version__
 from adapter.exports.dataset import Dataset
 from adapter.exports.define import ODM, Study
 from adapter.exports.exact import exact_text
-from adapter.exports.value_level import shape_of
+from adapter.exports.value_level import shapes_of
 
 _COMMON, _UNSCHEDULED = "SE.COMMON", "SE.UNSCHEDULED"
 _Visits = dict[str, str]
@@ -102,8 +105,7 @@ def _study(study: Study, version: str, datasets: Sequence[Dataset], visits: _Vis
 
 
 def _items(metadata: Any, one: Dataset) -> None:
-    for place, column in enumerate(one.columns):
-        shape = shape_of(column, [exact_text(row[place]) for row in one.rows])
+    for column, shape in zip(one.columns, shapes_of(one), strict=True):
         item = _add(
             metadata, "ItemDef", OID=f"IT.{one.name}.{column.name}", Name=column.name, DataType=shape.type,
             SASFieldName=column.name,
@@ -118,21 +120,29 @@ def _items(metadata: Any, one: Dataset) -> None:
 
 
 def _subjects(datasets: Sequence[Dataset], visits: _Visits) -> Iterator[Any]:
-    """One SubjectData a subject; the rows of one subject are what is held at a time beside the datasets."""
-    rows: dict[str, dict[_Event, list[_Group]]] = {}
-    for one in datasets:
-        if not _has(one, "USUBJID"):
-            continue
-        for usubjid, visit, group in _groups(one):
-            rows.setdefault(usubjid, {}).setdefault(_event_of(visit, visits), []).append(group)
+    """One SubjectData a subject; the rows of one subject are what is held at a time."""
+    clinical = [one for one in datasets if _has(one, "USUBJID")]
+    rows = merge(*(_by_subject(one, number) for number, one in enumerate(clinical)), key=itemgetter(0))
     order: list[_Event] = [(_COMMON, ""), *((f"SE.{number}", "") for number in visits)]
-    for usubjid in sorted(rows):
+    for usubjid, own in groupby(rows, key=lambda one: one[0][0]):
+        events: dict[_Event, list[_Group]] = {}
+        for _, visit, group in own:
+            events.setdefault(_event_of(visit, visits), []).append(group)
         subject = etree.Element(f"{{{ODM}}}SubjectData", {"SubjectKey": usubjid}, nsmap={None: ODM})
-        unscheduled = sorted((one for one in rows[usubjid] if one[1]), key=lambda one: Fraction(one[1]))
+        unscheduled = sorted((one for one in events if one[1]), key=lambda one: Fraction(one[1]))
         for event in (*order, *unscheduled):
-            if event in rows[usubjid]:
-                _event(subject, event, rows[usubjid][event])
+            if event in events:
+                _event(subject, event, events[event])
         yield subject
+
+
+def _by_subject(one: Dataset, number: int) -> Iterator[tuple[tuple[str, int], str, _Group]]:
+    """((USUBJID, ``number``), VISITNUM, row), by subject; a dataset in another order (RELREC) is sorted."""
+    place = next(index for index, column in enumerate(one.columns) if column.name == "USUBJID")
+    rows = (((usubjid, number), visit, group) for usubjid, visit, group in _groups(one))
+    if all(former <= latter for former, latter in pairwise(str(row[place]) for row in one.rows)):
+        return rows
+    return iter(sorted(rows, key=itemgetter(0)))
 
 
 def _event_of(visit: str, visits: _Visits) -> _Event:

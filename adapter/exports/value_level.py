@@ -6,16 +6,19 @@ Source: Define-XML 2.1, def:ValueListDef and def:WhereClauseDef.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from adapter.exports.columns import Remembered, columns_of
 from adapter.exports.dataset import Column, Dataset
 from adapter.exports.exact import exact_text
 
 _PLAIN = re.compile(r"-?\d+(?:\.(\d+))?")
 _RESULTS = ("ORRES", "ORRESU", "STRESC", "STRESN", "STRESU")
 _QUALIFIERS = ("SPEC", "BDAGNT")
+_Measure = tuple[int, int]  # characters, decimals
+_NOTHING: _Measure = (0, 0)
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -40,32 +43,54 @@ class ValueLevel(msgspec.Struct, frozen=True):
         return ".".join(part for pair in self.where for part in pair)
 
 
-def shape_of(column: Column, texts: Sequence[str]) -> Shape:
+def shape_of(column: Column, texts: Iterable[str]) -> Shape:
     """The shape of a variable from its values; of an empty one as it was declared."""
-    known = [text for text in texts if text]
+    return _shape(column, {_measure(text) for text in texts} - {_NOTHING})
+
+
+def shapes_of(dataset: Dataset) -> tuple[Shape, ...]:
+    """The shape of each variable, in one pass over the rows."""
+    measured: list[set[_Measure]] = [set() for _ in dataset.columns]
+    measures = [Remembered(lambda cell: _measure(exact_text(cell))) for _ in dataset.columns]
+    needed = [place for place, column in enumerate(dataset.columns) if column.kind != "text"]
+    for cells in columns_of(dataset.rows):
+        for place in needed:
+            measured[place].update(measures[place].of(cells[place]))
+    pairs = zip(dataset.columns, measured, strict=True)
+    return tuple(_shape(column, found - {_NOTHING}) for column, found in pairs)
+
+
+def _measure(text: str) -> _Measure:
+    return len(text), _decimals(text)
+
+
+def _shape(column: Column, measures: set[_Measure]) -> Shape:
     if column.kind in ("date", "datetime"):
-        return Shape(_date_type(column, known))
+        return Shape(_date_type(column, {length for length, _ in measures}))
     if not column.is_numeric:
         return Shape("text", column.length)
-    length = max(map(len, known), default=column.length)
+    length = max((length for length, _ in measures), default=column.length)
     if column.kind == "integer":
         return Shape("integer", length)
-    return Shape("float", length, max((_decimals(text) for text in known), default=0))
+    return Shape("float", length, max((decimals for _, decimals in measures), default=0))
 
 
 def value_levels(dataset: Dataset) -> tuple[ValueLevel, ...]:
     """The levels of a dataset whose variables mean something else in each test, parameter or qualifier."""
-    names = [column.name for column in dataset.columns]
-    key, variables, qualifiers = _plan(dataset.name, names)
-    if key not in names:
+    order = [column.name for column in dataset.columns]
+    key, variables, qualifiers = _plan(dataset.name, order)
+    if key not in order:
         return ()
+    wanted = {key, *variables, *qualifiers, _long_name(key), _unit_of(key)}
+    names = [name for name in order if name in wanted]
+    columns = {column.name: column for column in dataset.columns}
     found: list[ValueLevel] = []
     for where, rows in _groups(dataset, names, key, [one for one in qualifiers if one in names]):
         for variable in variables:
             if variable in names:
-                level = _level(dataset, names, variable, where, rows)
+                level = _level(columns[variable], names, where, rows)
                 found += [level] if level else []
-    return tuple(sorted(found, key=lambda one: (names.index(one.variable), one.where)))
+    return tuple(sorted(found, key=lambda one: (order.index(one.variable), one.where)))
 
 
 def _plan(dataset: str, names: list[str]) -> tuple[str, list[str], list[str]]:
@@ -85,12 +110,18 @@ def _plan(dataset: str, names: list[str]) -> tuple[str, list[str], list[str]]:
 def _groups(
     dataset: Dataset, names: list[str], key: str, qualifiers: list[str]
 ) -> Iterator[tuple[tuple[tuple[str, str], ...], list[tuple[str, ...]]]]:
-    """Rows by test and, where every row of the test has them, by specimen and binding agent."""
+    """Rows by test and, where every row of the test has them, by specimen and binding agent.
+
+    Only the variables ``names``, and of equal rows one: there are as many as different results.
+    """
     places = [names.index(one) for one in (key, *qualifiers)]
-    tests: dict[str, list[tuple[str, ...]]] = {}
-    for row in dataset.rows:
-        cells = tuple(exact_text(cell) for cell in row)
-        tests.setdefault(cells[places[0]], []).append(cells)
+    chosen = [place for place, column in enumerate(dataset.columns) if column.name in names]
+    texts = [Remembered(exact_text) for _ in names]
+    tests: dict[str, dict[tuple[str, ...], None]] = {}
+    for columns in columns_of(dataset.rows):
+        told_here = [one.of(columns[place]) for one, place in zip(texts, chosen, strict=True)]
+        for cells in zip(*told_here, strict=True):
+            tests.setdefault(cells[places[0]], {})[cells] = None
     for test in sorted(tests):
         told = [place for place in places[1:] if all(row[place] for row in tests[test])]
         groups: dict[tuple[tuple[str, str], ...], list[tuple[str, ...]]] = {}
@@ -101,19 +132,14 @@ def _groups(
 
 
 def _level(
-    dataset: Dataset,
-    names: list[str],
-    variable: str,
-    where: tuple[tuple[str, str], ...],
-    rows: list[tuple[str, ...]],
+    column: Column, names: list[str], where: tuple[tuple[str, str], ...], rows: list[tuple[str, ...]]
 ) -> ValueLevel | None:
-    place = names.index(variable)
+    place = names.index(column.name)
     texts = [row[place] for row in rows if row[place]]
     if not texts:
         return None
-    column = dataset.columns[place]
     words = tuple(sorted(set(texts)))
-    return ValueLevel(variable, where, _value_shape(column, texts), _label(names, where, rows), words)
+    return ValueLevel(column.name, where, _value_shape(column, texts), _label(names, where, rows), words)
 
 
 def _value_shape(column: Column, texts: list[str]) -> Shape:
@@ -130,11 +156,18 @@ def _value_shape(column: Column, texts: list[str]) -> Shape:
 def _label(names: list[str], where: tuple[tuple[str, str], ...], rows: list[tuple[str, ...]]) -> str:
     """What the test is called, in which unit if it is always the same."""
     key = where[0][0]
-    long = {"QNAM": "QLABEL", "TSPARMCD": "TSPARM"}.get(key, key.removesuffix("CD"))
+    long, unit = _long_name(key), _unit_of(key)
     text = rows[0][names.index(long)] if long in names else where[0][1]
-    unit = f"{key.removesuffix('TESTCD')}STRESU"
     units = {row[names.index(unit)] for row in rows} - {""} if unit in names else set()
     return f"{text} ({units.pop()})" if len(units) == 1 else text
+
+
+def _long_name(key: str) -> str:
+    return {"QNAM": "QLABEL", "TSPARMCD": "TSPARM"}.get(key, key.removesuffix("CD"))
+
+
+def _unit_of(key: str) -> str:
+    return f"{key.removesuffix('TESTCD')}STRESU"
 
 
 def _decimals(text: str) -> int:
@@ -142,11 +175,10 @@ def _decimals(text: str) -> int:
     return len(match[1]) if match and match[1] else 0
 
 
-def _date_type(column: Column, texts: list[str]) -> str:
+def _date_type(column: Column, lengths: set[int]) -> str:
     """``date`` or ``datetime`` if every value is a whole one, else the partial type that holds them all."""
-    if not texts:
+    if not lengths:
         return column.kind
-    lengths = {len(text) for text in texts}
     if lengths == {10}:
         return "date"
     if min(lengths) >= 19:

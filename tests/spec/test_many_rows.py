@@ -74,7 +74,7 @@ def rows_of(name: str) -> int:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="VmHWM is told by Linux")
-@pytest.mark.parametrize("name", formats.OURS)
+@pytest.mark.parametrize("name", [*formats.OURS, *formats.ODM])
 def test_twice_the_rows_need_the_same_memory(name: str) -> None:
     """Each writer in a process of its own; 12 MB is what pages and pools vary by."""
     once, twice = (formats.apart(name, rows_of(name) * times, held=4000)["peak"] for times in (1, 2))
