@@ -129,7 +129,7 @@ class Launch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``iss`` is its FHIR base URL, compared to the letter. Whoever launches gets ``role`` for the one patient.
     Without ``client_secret_file`` we are a public client. ``id_token`` says whether a person's identity must
-    be proven by one; ``issuer`` where that comes from another address than the token endpoint's origin.
+    be proven by one; ``allowed_origins`` lists further servers of the system with private addresses.
     Source: SMART App Launch 2.2.
     """
 

@@ -12,14 +12,16 @@ ANY = "*"
 class Grant(msgspec.Struct, frozen=True, order=True):
     """One role at one study and one site; ``*`` stands for any, where ``matrix.yaml`` lets the role have it.
 
-    ``until`` is an instant with zone as ISO 8601 text, "" for no end. Roles of one person are never mixed
-    across places: an investigator at A who coordinates at B does not investigate at B.
+    ``until`` is an instant with zone as ISO 8601 text, "" for no end; ``patient`` what stands in addresses
+    for the one patient that it is about, "" for all. Roles of one person are never mixed across places: an
+    investigator at A who coordinates at B does not investigate at B.
     """
 
     role: str
     study: str
     site: str
     until: str = ""
+    patient: str = ""
 
     def covers(self, study: str, site: str) -> bool:
         """Whether it is about this study at this site; an empty name is covered by nothing."""

@@ -147,11 +147,22 @@ class _Allowed(Declared):
         here = premises(request)
         study = request.path_params.get("study", here.study)
         site = request.path_params.get("site", here.site)
+        if not _reaches_patient(principal, request, study, site):
+            raise Denied(404, "there is nothing here for you")
         if allows(principal, self.action, study, site):
             return principal
         if principal.at(study, site):
             raise Denied(403, "your role does not allow this")
         raise Denied(404, "you have no role at this place")
+
+
+def _reaches_patient(principal: Principal, request: Request, study: str, site: str) -> bool:
+    """Whether somebody whose grants are about single patients asks for the page of one of them."""
+    patients = {one.patient for one in principal.at(study, site)}
+    if not patients or "" in patients:
+        return True
+    asked = request.path_params.get("key")
+    return request.url.path.startswith("/worklist/patients/") and asked in patients
 
 
 class _Open(Declared):

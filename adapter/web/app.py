@@ -25,15 +25,29 @@ from adapter import __version__, logs
 from adapter.config import Site
 from adapter.consult import counsel
 from adapter.errors import ConfigError, StoreUnavailable
+from adapter.store.casebook import secret
 from adapter.store.database import open_database
 from adapter.store.inbox import Inbox
 from adapter.store.resources import ResourceStore
 from adapter.trial import Trial, Workspace
-from adapter.web import auditing, frame, hooks, mappings, operations, signin, sponsor, subscriptions, worklist
+from adapter.web import (
+    auditing,
+    frame,
+    hooks,
+    launch,
+    mappings,
+    operations,
+    signin,
+    sponsor,
+    subscriptions,
+    worklist,
+)
 from adapter.web.access import Denied, Premises, open_to_all, require_declared
 from adapter.web.fhir import last_resort, refused, router, unavailable
 from adapter.web.interactions import Clock, Refused
+from adapter.web.launch.ehr import Ehr
 from adapter.web.signin.openid import NotProven
+from adapter.worklist.board import key_of
 
 GRACE_SECONDS = 20  # for requests under way when told to end
 
@@ -71,6 +85,7 @@ def create_app(
         title="trial-fhir-adapter", version=__version__, openapi_url=None, docs_url=None, lifespan=lifespan
     )
     pages = frame.Pages()
+    desk = None
     if premises is None:
         desk = signin.Desk(engine, site or Site(name="", site_id=""), clock)
         premises = Premises(study, desk.site.site_id, desk, clock)
@@ -90,6 +105,10 @@ def create_app(
         app.include_router(worklist.router(people, pages))
         bench = mappings.Workbench(lambda: people.trial, people.workspace, engine, clock, people.adopt)
         app.include_router(mappings.router(bench, pages))
+    if desk is not None and desk.site.launch:
+        ehrs = [Ehr(name, one, clock) for name, one in desk.site.launch.items()]
+        key = secret(engine, "worklist")
+        app.include_router(launch.router(desk, ehrs, study, lambda patient: key_of(key, patient)))
     if trial is not None and trial.site.hooks is not None:
         app.include_router(hooks.router(counsel(trial), trial.site.hooks, engine, clock))
     if packages is not None:

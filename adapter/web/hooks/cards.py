@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from adapter import protocol
@@ -46,10 +46,18 @@ class Press:
     """Makes the cards of one call: ``instance`` is its hookInstance, so that the same call gives the same."""
 
     def __init__(
-        self, rules: Protocol, instance: str, service: str, language: Language, public_url: str, launch: bool
+        self,
+        rules: Protocol,
+        instance: str,
+        service: str,
+        language: Language,
+        public_url: str,
+        key_of: Callable[[str], str],
+        launch: bool,
     ) -> None:
         self._rules, self._language, self._words = rules, language, WORDS[language]
         self._call, self._url, self._launch = f"{service} {instance}", public_url, launch
+        self._key_of = key_of
 
     def patient(self, found: Consultation) -> list[Told]:
         """``patient-view``."""
@@ -139,7 +147,7 @@ class Press:
         label = f"{self._rules.id} {self._rules.version}"
         link: Json = {
             "label": self._words["open_patient"],
-            "url": f"{self._url}/patients/{found.subject}",
+            "url": f"{self._url}/worklist/patients/{self._key_of(found.subject)}",
             "type": "absolute",
         }
         if self._launch:

@@ -21,6 +21,7 @@ from adapter.consult import Counsel, Record, in_force
 from adapter.errors import SourceUntrustworthy
 from adapter.model.resource import RawResource
 from adapter.source.dialects import named
+from adapter.store.casebook import secret
 from adapter.store.hook_log import Feedback, HookLog
 from adapter.web.access import Denied, allowed, open_to_all, premises
 from adapter.web.hooks import chart
@@ -30,6 +31,7 @@ from adapter.web.hooks.cards import Press, Told
 from adapter.web.hooks.prefetch import Gathered, templates
 from adapter.web.hooks.words import language_of
 from adapter.web.interactions import Clock
+from adapter.worklist.board import key_of
 
 MAX_BYTES = 20_000_000
 _OPEN = [Depends(open_to_all("CDS Hooks 2.0: discovery is public; it names no patient"))]
@@ -108,7 +110,7 @@ def router(ready: Counsel, hooks: Hooks, engine: Engine, clock: Clock) -> APIRou
         clock=clock,
         ca_file=site.ca_file,
     )
-    log = HookLog(engine)
+    log, key = HookLog(engine), secret(engine, "worklist")
     tokens, bench = Tokens(log, clock), Bench(ready, hooks.workers)
     study = ready.trial.protocol.id
     public_url = hooks.public_url.rstrip("/")
@@ -155,7 +157,13 @@ def router(ready: Counsel, hooks: Hooks, engine: Engine, clock: Clock) -> APIRou
             raise Denied(412, "neither a prefetch nor access to the record came with this call")
         language = language_of(request.headers.get("accept-language", ""), hooks.language)
         press = Press(
-            ready.trial.protocol, call.hookInstance, service, language, public_url, bool(site.launch)
+            ready.trial.protocol,
+            call.hookInstance,
+            service,
+            language,
+            public_url,
+            lambda subject: key_of(key, subject),
+            bool(site.launch),
         )
         drafts = [] if known.hook == "patient-view" else _drafts(call)
         told = []
