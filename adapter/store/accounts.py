@@ -201,6 +201,12 @@ def check(account: Account) -> None:
     if account.is_service and len({grant.role for grant in account.grants}) > 1:
         raise ConfigError("a service has no role of a person", where=account.name, fix="make two accounts")
     for grant in account.grants:
+        if grant != Grant(grant.role, grant.study, grant.site, grant.until):
+            raise ConfigError(
+                "an account's grant is about everybody at its place",
+                where=account.name,
+                fix="leave out what narrows it",
+            )
         if not is_proper(grant):
             raise ConfigError(
                 f"the role {grant.role!r} cannot be granted for study {grant.study!r} at site {grant.site!r}",
@@ -211,7 +217,8 @@ def check(account: Account) -> None:
 
 def _write_grants(connection: Connection, account: Account) -> None:
     for grant in account.grants:
-        connection.execute(insert(_GRANT).values(account=account.name, **msgspec.structs.asdict(grant)))
+        values = {"role": grant.role, "study": grant.study, "site": grant.site, "until": grant.until}
+        connection.execute(insert(_GRANT).values(account=account.name, **values))
 
 
 def _found(connection: Connection, name: str) -> Account | None:
