@@ -248,7 +248,10 @@ def test_what_may_be_lost(
 def test_the_days_of_a_visit_are_counted_from_day_zero(tmp_path: Path) -> None:
     """Which a person told."""
     first = DayIs(moment=Moment(anchor="visit_first"), relation="before", other=Moment(anchor="screening"))
-    assert reach_of(read(tmp_path, "{sex: male}")).of(first) == (set(), types("answers"))
+    rule = read(tmp_path, "{sex: male}")
+    assert reach_of(rule).of(first) == (set(), types("answers"))
+    unplanned = replace(rule, plan=replace(rule.plan, day_zero=""))
+    assert reach_of(unplanned).of(first) == (set(), set()), "no day of a visit is known then"
 
 
 LATEST = f"{{{PROTEIN}, {HIGH}}}"
