@@ -13,6 +13,7 @@ import hashlib
 import json
 import logging
 import re
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -25,9 +26,11 @@ from typer.testing import CliRunner
 
 from adapter import monitoring, pipeline
 from adapter.cli.app import app
+from adapter.client import SponsorClient
 from adapter.demo.hospital import PLANTED, generate
 from adapter.pipeline import Workspace
 from adapter.web.app import own_endpoint
+from tests.shelves import serving
 
 CANARY = b"CANARY"
 KINDS = (
@@ -233,3 +236,32 @@ def test_the_datasets_hold_somebody(run: Run) -> None:
     assert manifest
     datasets = [path for path in files(run.workspace.sdtm) if path.name.lower() == "dm.json"]
     assert len(json.loads(datasets[0].read_bytes())["rows"]) > 5
+
+
+def test_nothing_that_a_sponsor_pulls_names_anybody(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever lies in the workspace is asked for; what comes, is said and is kept of it is searched."""
+    root = tmp_path / "workspace"
+    shutil.copytree(run.workspace.root, root)
+    caplog.set_level("DEBUG")
+    with serving(root) as served:
+        client = SponsorClient(served.url, served.token)
+        client.pull(tmp_path / "pulled")
+        (only,) = client.snapshots()
+        said = [json.dumps(client.difference(since=only.id)), served.get("snapshots").text]
+        inside = [path for path in files(root) if root / "exports" not in path.parents]
+        assert {"landing", "lineage", "screening"} <= {path.relative_to(root).parts[0] for path in inside}
+        for path in inside:
+            for asked in (path.relative_to(root).as_posix(), path.name, str(path)):
+                got = served.get(f"snapshots/{only.id}/files/{asked}")
+                assert got.status_code == 404
+                said.append(got.text)
+        audited = json.dumps(served.told())
+    pulled = files(tmp_path / "pulled")
+    assert len(pulled) > 100
+    leaving = [content(path) for path in pulled] + [one.encode() for one in (*said, caplog.text)]
+    assert [one[:200] for one in leaving if CANARY in one] == []
+    assert [PATIENT_ID.findall(content(path)) for path in pulled if PATIENT_ID.search(content(path))] == []
+    assert "CANARY" not in audited
+    assert served.token.rpartition("_")[2] not in caplog.text + audited
