@@ -73,6 +73,11 @@ class Dataset(msgspec.Struct, frozen=True):
     columns: tuple[Column, ...]
     rows: Sequence[Row]
 
+    @property
+    def domain(self) -> str:
+        """The domain it belongs to: SUPPLB to LB, as Define-XML and ODM have it."""
+        return self.name.removeprefix("SUPP") or self.name
+
     def each(self) -> Iterator[dict[str, Cell]]:
         """The rows as dictionaries, one at a time."""
         names = [column.name for column in self.columns]

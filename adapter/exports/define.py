@@ -148,7 +148,7 @@ def _group(metadata: Any, one: Described, standard: Standard) -> None:
         Purpose="Analysis" if standard.guide.startswith("ADaM") else "Tabulation",
     )
     if not standard.guide.startswith("ADaM"):
-        group.set("Domain", name)
+        group.set("Domain", one.dataset.domain)
     group.set(f"{{{DEF}}}Structure", one.structure)
     group.set(f"{{{DEF}}}ArchiveLocationID", f"LF.{name}")
     group.set(f"{{{DEF}}}StandardOID", "STD.IG")

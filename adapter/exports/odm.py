@@ -95,7 +95,7 @@ def _study(study: Study, version: str, datasets: Sequence[Dataset], visits: _Vis
         reference = "No" if _has(one, "USUBJID") else "Yes"
         group = _add(
             metadata, "ItemGroupDef", OID=f"IG.{one.name}", Name=one.name, Repeating="Yes",
-            IsReferenceData=reference, SASDatasetName=one.name, Domain=one.name,
+            IsReferenceData=reference, SASDatasetName=one.name, Domain=one.domain,
         )  # fmt: skip
         for column in one.columns:
             _add(group, "ItemRef", ItemOID=f"IT.{one.name}.{column.name}", Mandatory="No")

@@ -204,6 +204,13 @@ def test_an_empty_dataset_is_described_too() -> None:
 OFFICIAL = CDISC / "examples/odm-define/defineV21-SDTM.xml"
 
 
+def test_supplemental_qualifiers_belong_to_the_domain_of_their_parent() -> None:
+    """As in CDISC's own example: Domain="DM" of SUPPDM."""
+    found = {one.get("Name"): one.get("Domain") for one in find("//o:ItemGroupDef")}
+    assert found["SUPPLB"] == "LB"
+    assert (found["LB"], found["RELREC"]) == ("LB", "RELREC")
+
+
 @pytest.mark.skipif(not CDISC.is_dir(), reason="the variables of SDTMIG are not beside this checkout")
 def test_roles_are_those_of_sdtmig() -> None:
     """MHSTDY and MHENDY are of the model's general timing variables; the rest stand in SDTMIG 3.4 itself."""
