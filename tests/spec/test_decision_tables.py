@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from adapter.model.decision import CriterionResult, Decision
+from adapter.model.decision import CriterionResult, Decision, Verdict
 from adapter.model.facts import Source
 from adapter.protocol import evaluate, evaluate_candidate, is_candidate, load
+from adapter.protocol.outcome import overall_of
 from tests.spec.protocol_words import (
     P0,
     SCREENING,
@@ -237,3 +238,23 @@ def test_the_fingerprint_tells_apart_what_was_decided_from_what() -> None:
     older = replace(older, source=Source(older.source.reference, "2"))
     assert judged(*changed(P0, older=older)).fingerprint == beside
     assert beside == usual.fingerprint, "an older reading that says the same decides nothing"
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "overall"),
+    [
+        # a definite failure decides, whatever else is not known: an inclusion not met, an exclusion met
+        ("inclusion met, exclusion not_met", "eligible"),
+        ("inclusion not_met, exclusion not_met", "ineligible"),
+        ("inclusion met, exclusion met", "ineligible"),
+        ("inclusion unknown, exclusion met", "ineligible"),
+        ("inclusion not_met, exclusion unknown", "ineligible"),
+        ("inclusion unknown, exclusion not_met", "undetermined"),
+        ("inclusion met, exclusion unknown", "undetermined"),
+        ("exit met", "eligible"),  # what is monitored says nothing about who may enter
+    ],
+)
+def test_the_overall_verdict(verdicts: str, overall: str) -> None:
+    pairs = [one.split() for one in verdicts.split(", ")]
+    results = [CriterionResult("RULE", kind, Verdict(verdict), "planted") for kind, verdict in pairs]  # type: ignore[arg-type]
+    assert overall_of(results).value == overall

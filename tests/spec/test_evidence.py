@@ -101,6 +101,8 @@ def test_a_diagnosis_without_a_date_shows_none(tmp_path: Path) -> None:
     ("rows", "verdict", "distance"),
     [
         ([tacrolimus("2019-02-01", "2019-03-11")], "met", "last exposure 10 days after 2019-03-01"),
+        # a record of one day, without an end: that day
+        ([tacrolimus("2019-03-11", ongoing=False)], "met", "last exposure 10 days after 2019-03-01"),
         # known to the month, still taken, over before: no number of days can be told
         ([tacrolimus("2019-02-01", "2019-03")], "met", ""),
         ([tacrolimus("2019-02-01")], "met", ""),
@@ -115,6 +117,20 @@ def test_how_long_after_the_beginning_of_the_period_a_drug_was_taken(
 ) -> None:
     result = ruled(tmp_path, TACROLIMUS, *rows)
     assert (result.verdict.value, result.distance) == (verdict, distance)
+
+
+@pytest.mark.parametrize(
+    ("row", "last"),
+    [
+        (tacrolimus("2019-03-11"), "still taken"),
+        (tacrolimus("2019-03-11", "2019-03-20"), "last exposure 2019-03-20"),
+        (tacrolimus("2019-03-11", ongoing=False), "last exposure 2019-03-11"),
+        (tacrolimus("2019-03-11", ongoing=False, flags=("END_UNKNOWN",)), "end not known"),
+    ],
+)
+def test_the_last_exposure_is_shown(tmp_path: Path, row: Row, last: str) -> None:
+    [item] = ruled(tmp_path, TACROLIMUS, row).evidence
+    assert (item.role, item.compared) == ("used", f"{last}; period 2019-03-01 to 2019-04-30")
 
 
 @pytest.mark.parametrize(("person", "expected"), [("p", "not_met"), ("", "not_met"), ("q", "unknown")])
