@@ -18,14 +18,17 @@ import pytest
 from fastapi import FastAPI
 
 from adapter.access import MATRIX, Grant, Principal
+from adapter.access.passwords import hash_password
 from adapter.config import Channel, OpenId, SignIn
 from adapter.pipeline import open_trial
+from adapter.store.accounts import Accounts
 from adapter.store.database import open_database
 from adapter.trial import Workspace
 from adapter.web.access import Inside, Premises, Route, Shut, routes_of
 from adapter.web.app import create_app, people_of
+from adapter.web.signin import Desk
 from adapter.web.sponsor import Folders
-from tests.web.browser import Clock
+from tests.web.browser import HERE, Browser, Clock, csrf_in
 
 # Which roles may do what where they were granted: coordinator, investigator, sponsor, monitor, admin, and v
 # for service. As users stated it (identity, results, audit, mappings), and as the work divides.
@@ -77,6 +80,7 @@ class Served(NamedTuple):
     app: FastAPI
     study: str
     site: str
+    desk: Desk
 
     def let_in(self, principal: Principal | None) -> None:
         gate = Shut() if principal is None else Inside(principal)
@@ -107,7 +111,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         people=people_of(trial, here, engine),
         trial=trial,
     )
-    yield Served(app, trial.protocol.id, site.site_id)
+    yield Served(app, trial.protocol.id, site.site_id, app.state.premises.gate)
     engine.dispose()
 
 
@@ -188,3 +192,31 @@ async def test_every_role_on_every_route_at_every_place(
     record_property("counts", f"access matrix: {len(closed(served))} routes; {told}")
     assert counts["let through"] > 50
     assert counts["refused elsewhere"] > 500
+
+
+async def test_every_unsafe_route_asks_for_origin_and_token(served: Served) -> None:
+    """With a session of somebody who may do everything a person can: what another site's page would send."""
+    password, clock = "four quiet lamps swim", Clock()
+    people = [role for role in MATRIX.roles if role != "service"]
+    grants = [Grant(role, served.study, served.site, END) for role in people]
+    Accounts(served.desk.engine).add("all", "", hash_password(password), grants, now=clock(), by="root")
+    served.app.state.premises = Premises(served.study, served.site, served.desk, clock)
+    unsafe = [route for route in closed(served) if route.method not in ("GET", "HEAD")]
+    assert len(unsafe) > 10
+    async with Browser(served.app) as browser:
+        assert (await browser.sign_in("all", password)).status_code == 303
+        token = csrf_in(await browser.open("/"))
+        browser.headers["Accept"] = "application/fhir+json"
+        for route in unsafe:
+            for headers in (
+                {"Origin": HERE},
+                {"Origin": HERE, "X-CSRF-Token": "0" * 64},
+                {"Origin": "https://evil.example", "X-CSRF-Token": token},
+                {"X-CSRF-Token": token},
+            ):
+                answer = await browser.request(route.method, address(route), headers=headers)
+                assert answer.status_code == 403, f"{route.method} {route.path}"
+                assert "did not come from a page" in answer.text
+            right = {"Origin": HERE, "X-CSRF-Token": token}
+            answer = await browser.request(route.method, address(route), headers=right)
+            assert "did not come from a page" not in answer.text

@@ -12,12 +12,13 @@ from sqlalchemy import Engine
 
 from adapter.access import Grant, passwords
 from adapter.access.passwords import hash_password
-from adapter.config import SignIn, Site
+from adapter.config import OpenId, SignIn, Site
 from adapter.errors import ConfigError
 from adapter.store import audit
 from adapter.store.accounts import Accounts, new_token
 from adapter.store.database import open_database, reading
 from adapter.web.app import create_app, serve
+from adapter.web.signin.cookies import csrf_token
 from adapter.web.texts import texts
 from tests.web.browser import HERE, Browser, Clock, csrf_in
 
@@ -311,3 +312,16 @@ async def test_pages_that_do_not_exist_say_so_in_the_frame(browser: Browser) -> 
     page = await browser.open("/nowhere")
     assert (page.status_code, texts("en")["denied.404"] in page.text) == (404, True)
     assert (await browser.post("/healthz")).status_code == 405
+
+
+async def test_where_only_the_provider_lets_people_in_no_password_works(
+    engine: Engine, clock: Clock, accounts: Accounts
+) -> None:
+    settings = SignIn(local_accounts=False, openid=OpenId("https://login.hospital.example", "adapter"))
+    app = create_app(engine, clock, Site(name="Hospital", site_id="A", sign_in=settings), study="S1")
+    async with Browser(app) as browser:
+        page = await browser.open("/sign-in")
+        assert 'name="password"' not in page.text
+        visit = browser.number("visit")
+        answer = await browser.submit("/sign-in", csrf=csrf_token(visit), account="ann", password=PASSWORD)
+        assert (answer.status_code, browser.number()) == (401, "")
