@@ -26,6 +26,7 @@ from adapter.cli import (
     outbox,
     pull,
     render_view,
+    run_view,
     show,
     snapshots,
     sponsor,
@@ -34,7 +35,6 @@ from adapter.cli import (
 )
 from adapter.cli.render_view import Form
 from adapter.cli.terminal import Terminal
-from adapter.config import load_site, product_folder
 from adapter.errors import ConfigError
 from adapter.exports.profile import Profile
 from adapter.model import wire
@@ -54,6 +54,7 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")
 app.add_typer(mapping.app, name="mapping")
 app.command()(doctor.doctor)
+app.command()(run_view.run)
 app.add_typer(outbox.app, name="outbox")
 app.add_typer(sponsor.app, name="sponsor")
 app.command()(snapshots.snapshots)
@@ -373,6 +374,7 @@ def serve(
     Whoever is not signed in sees nothing about anybody: adapter account add makes the first account, and
     site.toml names the hospital's identity provider (docs/sign-in-and-roles.md).
     """
+    from adapter.web.app import people_of
     from adapter.web.app import serve as run
     from adapter.web.sponsor import Folders
 
@@ -380,7 +382,16 @@ def serve(
     here = Workspace(workspace)
     packages = Folders(here.snapshots, here.root / "served")
     with open_store(here, datetime.now(UTC)) as database:
-        run(database, host, port, shielded=shielded, site=trial.site, study=trial.protocol.id, packages=packages)
+        run(
+            database,
+            host,
+            port,
+            shielded=shielded,
+            site=trial.site,
+            study=trial.protocol.id,
+            packages=packages,
+            people=people_of(trial, here, database),
+        )
 
 
 @app.command()

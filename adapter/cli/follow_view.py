@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
 
 from adapter import following, pipeline
+from adapter.cli.patience import Patience
 from adapter.cli.terminal import Terminal
 from adapter.errors import Retriable
 from adapter.following import Answer
@@ -46,7 +44,7 @@ def follow(
     """
     trial = pipeline.open_trial(protocol, site)
     server = base_url or trial.site.base_url
-    patience = _Patience()
+    patience = Patience()
     while True:
         try:
             done = asyncio.run(
@@ -67,24 +65,6 @@ def follow(
             _show(done, as_json)
         if once or patience.ended(every):
             return
-
-
-class _Patience:
-    """Sleeps between looks; a request to end cuts the sleep short and never the look."""
-
-    def __init__(self) -> None:
-        self._told = False
-        for sign in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(sign, self._end)
-
-    def ended(self, seconds: float) -> bool:
-        until = time.monotonic() + seconds
-        while not self._told and (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, 0.5))
-        return self._told
-
-    def _end(self, _sign: int, _frame: FrameType | None) -> None:
-        self._told = True
 
 
 def _show(done: Answer, as_json: bool) -> None:
