@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from adapter.errors import ConfigError, NotFound
 from adapter.model.decision import CriterionResult, Decision
@@ -64,20 +64,25 @@ def monitored(report: MonitoringReport | None, subject: str) -> Monitoring | Non
 
 
 def chains_of(
-    trial: Trial, results: Mapping[str, CriterionResult], criterion: str, voice: Voice
+    trial: Trial,
+    results: Mapping[str, CriterionResult],
+    criterion: str,
+    voice: Voice,
+    ladders: Sequence[Ladder] | None = None,
 ) -> tuple[Chain, ...]:
     """The chain of one criterion with those below it, or of every one that there is a result of.
 
     A ladder's name is no criterion's unless the protocol gives both the same: then there is no chain here.
-    Raises :class:`NotFound` for what is neither, and for a criterion that is not watched yet.
+    ``ladders`` are the trial's, if they are at hand already. Raises :class:`NotFound` for what is neither,
+    and for a criterion that is not watched yet.
     """
     known = [found.id for found in trial.protocol.every()]
-    ladders = [ladder.id for ladder in _ladders(trial)]
-    if criterion and criterion not in (*known, *ladders):
+    names = [ladder.id for ladder in (_ladders(trial) if ladders is None else ladders)]
+    if criterion and criterion not in (*known, *names):
         raise NotFound(
             f"{trial.protocol.id} has no criterion or ladder {criterion!r}",
             where="adapter explain SUBJECT CRITERION",
-            fix=f"one of {', '.join(dict.fromkeys((*known, *ladders)))}",
+            fix=f"one of {', '.join(dict.fromkeys((*known, *names)))}",
         )
     if criterion in known and criterion not in results:
         raise _not_watched(criterion)
@@ -87,13 +92,20 @@ def chains_of(
     return tuple(chain(trial.protocol, results, name, voice) for name in wanted if name in results)
 
 
-def ladders_of(trial: Trial, followed: Monitoring | None, name: str, voice: Voice) -> tuple[LadderChain, ...]:
+def ladders_of(
+    trial: Trial,
+    followed: Monitoring | None,
+    name: str,
+    voice: Voice,
+    ladders: Sequence[Ladder] | None = None,
+) -> tuple[LadderChain, ...]:
     """Where the ladder of that name stands and why, or every ladder if no name is given.
 
     Raises :class:`NotFound` for a ladder that nothing is kept of about this subject.
     """
     states = {state.ladder: state for state in followed.ladders} if followed is not None else {}
-    wanted = [ladder for ladder in _ladders(trial) if name in ("", ladder.id)]
+    known = _ladders(trial) if ladders is None else ladders
+    wanted = [ladder for ladder in known if name in ("", ladder.id)]
     if name and wanted and name not in states:
         raise _not_watched(name)
     return tuple(ladder_chain(ladder, states[ladder.id], voice) for ladder in wanted if ladder.id in states)

@@ -8,28 +8,36 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
+import re
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
-from adapter.errors import ConfigError
+from adapter.errors import AdapterError, ConfigError
 from adapter.model import wire
 from adapter.model.coverage import Coverage
 from adapter.model.decision import Decision
 from adapter.model.facts import Event, Facts, Finding, Intervention, Subject
 from adapter.model.issue import Issue
+from adapter.model.ladder import Ladder
 from adapter.model.monitoring import Monitoring
 from adapter.model.results import ResultsTable
 from adapter.monitoring import read_monitoring
 from adapter.pipeline import Trial, Workspace, enrolment_days
+from adapter.protocol.ladder_load import load_ladders
 from adapter.screening import Summary
 from adapter.worklist.candidate import Row, row_of
 from adapter.worklist.lines import Lines
 
+PATIENCE = 1.0  # seconds that a page may wait for a board
 _TRIES = 5
-_UNMAPPED = b'"concept":"","source"'  # a reading of which nobody has said what it measures
+_log = logging.getLogger(__name__)
+# A result of which nobody has said what it measures; answers to questions have no concept either.
+_UNMAPPED = re.compile(rb'"concept":"","source":\{[^{}]*\},"category":"laboratory"')
 
 
 class Tables(NamedTuple):
@@ -54,6 +62,7 @@ class Board:
         decisions: Lines[Decision],
         people: Mapping[str, Subject],
         tables: Tables,
+        ladders: tuple[Ladder, ...],
         followed: Mapping[str, Monitoring],
         results: ResultsTable | None,
     ) -> None:
@@ -61,6 +70,7 @@ class Board:
         self.version = version
         self.summary = summary
         self.rows = rows
+        self.ladders = ladders
         self.followed = followed
         self.results = results
         self.people = people
@@ -112,16 +122,45 @@ class Boards:
         self._secret = secret
         self._held: Board | None = None
         self._told: frozenset[str] = frozenset()
+        self._took = 0.0
         self._reading = threading.Lock()
 
-    def current(self, told_eligible: Iterable[str] = ()) -> Board:
+    def current(self, told_eligible: Iterable[str] = (), *, newest: bool = False) -> Board:
         """Raises :class:`ConfigError` if nothing was screened, or another protocol. ``told_eligible`` are the
-        people of whom the hospital was once told that they are eligible."""
+        people of whom the hospital was once told that they are eligible.
+
+        A board that takes long to read is read in the background and the former one shown meanwhile, unless
+        it has to be the ``newest``.
+        """
         told = frozenset(told_eligible)
+        held = self._held
+        if held is not None and self._is_current(held, told):
+            return held
+        if held is not None and self._took > PATIENCE and not newest:
+            if self._reading.acquire(blocking=False):
+                threading.Thread(target=self._refresh, args=(told,), daemon=True).start()
+            return held
         with self._reading:
-            if self._held is None or self._held.version != self._version() or self._told != told:
-                self._held, self._told = self._read(told), told
-            return self._held
+            return self._renewed(told)
+
+    def _is_current(self, held: Board, told: frozenset[str]) -> bool:
+        return held.version == self._version() and self._told == told and held.trial is self.trial
+
+    def _refresh(self, told: frozenset[str]) -> None:
+        try:
+            self._renewed(told)
+        except AdapterError as fault:  # who asks next is told
+            _log.warning("the worklist could not be read again: %s", type(fault).__name__)
+        finally:
+            self._reading.release()
+
+    def _renewed(self, told: frozenset[str]) -> Board:
+        held = self._held
+        if held is None or not self._is_current(held, told):
+            began = time.monotonic()
+            held = self._held = self._read(told)
+            self._told, self._took = told, time.monotonic() - began
+        return held
 
     def _version(self) -> str:
         return " ".join(
@@ -193,7 +232,10 @@ class Boards:
         )
         decisions = Lines(folder / "decisions.ndjson", Decision)
         results = report.results if report is not None else None
-        return Board(self.trial, version, summary, rows, decisions, people, tables, followed, results)
+        ladders = load_ladders(self.trial.folder, self.trial.vocabulary, self.trial.protocol)
+        return Board(
+            self.trial, version, summary, rows, decisions, people, tables, ladders, followed, results
+        )
 
 
 def _enrolments(path: Path) -> dict[str, list[Event]]:

@@ -19,9 +19,9 @@ from adapter.model.quantity import Interval
 from adapter.worklist.timeline import Happening, Panel, Point, Timeline
 
 WIDTH = 1000
-_LEFT, _RIGHT, _TOP, _BOTTOM = 172, 150, 62, 30
+_LEFT, _RIGHT, _HEAD, _BOTTOM = 172, 150, 10, 30
 _PANEL, _GAP = 92, 14
-_NAME_ROWS = 3
+_NAME_ROWS, _ROW = 3, 16
 Words = Callable[..., str]
 Height = Callable[[Fraction], float]
 
@@ -52,8 +52,10 @@ class _Chart:
         self.names = names
         self.key = key
         self.days = max((shown.last - shown.first).days, 1)
-        self.bottom = _TOP + len(shown.panels) * (_PANEL + _GAP) - _GAP
         self.right = WIDTH - _RIGHT
+        self.labels = self._labels()
+        self.top = _HEAD + _ROW * max((row + 1 for _, row in self.labels if row is not None), default=0)
+        self.bottom = self.top + len(shown.panels) * (_PANEL + _GAP) - _GAP
 
     def x(self, day: date) -> float:
         return round(_LEFT + (self.right - _LEFT) * (day - self.shown.first).days / self.days, 1)
@@ -65,7 +67,7 @@ class _Chart:
         yield _tag("title", self.say("chart.title"), id=f"{self.key}-title")
         yield _tag("desc", self._description(), id=f"{self.key}-desc")
         for number, panel in enumerate(self.shown.panels):
-            yield from self._panel(panel, _TOP + number * (_PANEL + _GAP))
+            yield from self._panel(panel, self.top + number * (_PANEL + _GAP))
         yield from self._happenings()
         for day in _dates(self.shown.first, self.shown.last):
             at = self.x(day)
@@ -141,21 +143,31 @@ class _Chart:
             title = "; ".join(one.text for one in limits)
             yield _tag("text", text, title, _class="limit-name", x=self.right + 6, y=round(place, 1))
 
-    def _happenings(self) -> Iterator[str]:
+    def _labels(self) -> list[tuple[Happening, int | None]]:
+        """Each happening shown with the row of its name above the panels, None where there is no room."""
         edges = [0.0] * _NAME_ROWS
+        found: list[tuple[Happening, int | None]] = []
         for one in self.shown.happenings:
-            if not self.shown.first <= one.day <= self.shown.last:
-                continue
+            if self.shown.first <= one.day <= self.shown.last:
+                at, name = self.x(one.day), self.names.get(one.name, one.name)
+                row = next((number for number, edge in enumerate(edges) if at >= edge), None)
+                if row is not None:
+                    edges[row] = at + 6 + sum(12.0 if ord(letter) > 0x2E7F else 6.5 for letter in name)
+                found.append((one, row))
+        return found
+
+    def _happenings(self) -> Iterator[str]:
+        for one, row in self.labels:
             at, name = self.x(one.day), self.names.get(one.name, one.name)
-            wide = sum(12.0 if ord(letter) > 0x2E7F else 6.3 for letter in name) + 6
-            row = next((number for number, edge in enumerate(edges) if at >= edge), None)
-            top = _TOP - 6 - (row or 0) * 16
-            yield _tag(
-                "line", title=self._told(one, name), _class=one.kind, x1=at, x2=at, y1=top, y2=self.bottom
-            )
+            place: dict[str, Any] = {
+                "x1": at,
+                "x2": at,
+                "y1": self.top - 6 - (row or 0) * _ROW,
+                "y2": self.bottom,
+            }
+            yield _tag("line", title=self._told(one, name), _class=one.kind, **place)
             if row is not None:
-                edges[row] = at + wide
-                yield _tag("text", name, _class=f"{one.kind}-name", x=at + 2, y=top + 2)
+                yield _tag("text", name, _class=f"{one.kind}-name", x=at + 2, y=self.top - 4 - row * _ROW)
 
     def _told(self, one: Happening, name: str) -> str:
         window = f" ({one.window[0]} – {one.window[1]})" if one.window else ""
@@ -252,10 +264,10 @@ def _number(value: Fraction) -> str:
     return f"{float(value):g}"
 
 
-def _wrapped(name: str, width: int = 20) -> list[str]:
+def _wrapped(name: str, width: int = 16) -> list[str]:
     """Lines for the margin; Chinese breaks anywhere, and its letters are twice as wide."""
     if any(ord(letter) > 0x2E7F for letter in name):
-        return [name[at : at + width // 2] for at in range(0, len(name), width // 2)]
+        return [name[at : at + 10] for at in range(0, len(name), 10)]
     lines = [""]
     for word in name.split():
         if lines[-1] and len(lines[-1]) + len(word) >= width:

@@ -23,8 +23,8 @@ _SUBJECT = re.compile(rb'\{"(?:subject|id)":"((?:[^"\\]|\\.)*)"')
 class Lines(Generic[Row]):
     """One table, opened: it stays readable after another run has put a new one in its place."""
 
-    def __init__(self, path: Path, row: type[Row], mark: bytes = b"") -> None:
-        """``marked`` will be those who have a row that holds these bytes."""
+    def __init__(self, path: Path, row: type[Row], mark: re.Pattern[bytes] | None = None) -> None:
+        """``marked`` will be those who have a row in which the pattern is found."""
         self._row = row
         marked: set[str] = set()
         self._descriptor = os.open(path, os.O_RDONLY)
@@ -36,7 +36,7 @@ class Lines(Generic[Row]):
             for line in lines:
                 found = _SUBJECT.match(line)
                 subject = msgspec.json.decode(b'"' + found[1] + b'"', type=str) if found else ""
-                if mark and mark in line:
+                if mark is not None and mark.search(line):
                     marked.add(subject)
                 spans = self._spans.setdefault(subject, [])
                 if spans and sum(spans[-1]) == at:

@@ -66,17 +66,18 @@ def person(board: Board, row: Row, language: Language, span: Span = "all") -> Pe
     followed = board.followed.get(row.subject)
     voice = voice_of(trial, language)
     results = results_of(decision, followed)
-    chains = {found.id: found for found in chains_of(trial, results, "", voice)}
-    open_ids = {one.criterion for one in waiting(trial.protocol, decision)}
+    chains = {found.id: found for found in chains_of(trial, results, "", voice, board.ladders)}
+    waits = waiting(trial.protocol, decision)
+    texts = texts_of(trial.protocol, language)
     return Person(
         row=row,
         decision=decision,
-        waiting=tuple(_spoken(one, trial.protocol, language) for one in waiting(trial.protocol, decision)),
+        waiting=tuple(msgspec.structs.replace(one, text=texts[one.criterion]) for one in waits),
         blocks={
-            name: tuple(_items(tops, chains, open_ids | set(row.failed)))
+            name: tuple(_items(tops, chains, {one.criterion for one in waits} | set(row.failed)))
             for name, tops in _blocks(trial.protocol).items()
         },
-        ladders=ladders_of(trial, followed, "", voice),
+        ladders=ladders_of(trial, followed, "", voice, board.ladders),
         visits=followed.visits if followed is not None else (),
         due=tuple(sorted(followed.due, key=lambda one: (one.target, one.id))) if followed is not None else (),
         followed=followed,
@@ -174,8 +175,3 @@ def _items(
             found.append(Item(chains[top.id], depth, top.id in blocking))
             found += _items(top.criteria, chains, blocking, depth + 1)
     return found
-
-
-def _spoken(one: Waiting, protocol: Protocol, language: Language) -> Waiting:
-    """With the criterion's sentence in the language of the page."""
-    return msgspec.structs.replace(one, text=texts_of(protocol, language)[one.criterion])

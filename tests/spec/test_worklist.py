@@ -125,6 +125,7 @@ def test_what_is_missing_and_why(story: str, waits: str, cause: str) -> None:
     found = row(story)
     assert waits in found.waits
     assert cause in found.causes
+    assert ("unmapped" in found.causes) is (story == "protein-unmapped")
 
 
 def test_a_reading_too_old_is_a_cause_of_its_own() -> None:

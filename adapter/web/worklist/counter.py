@@ -35,6 +35,7 @@ class Counter:
         self.outbox = Outbox(engine)
         self.runs = runs or Runs(trial, workspace, engine, clock)
         self._boards = Boards(trial, workspace, secret(engine, "worklist"))
+        self.runs.after = self.newest
 
     def adopt(self, trial: Trial, who: str) -> None:
         """Judge by other rules or mappings from now on, and judge everybody again by them."""
@@ -44,6 +45,10 @@ class Counter:
     def board(self) -> Board:
         """The board as it stands; raises ConfigError if nothing was screened yet."""
         return self._boards.current(self._told_eligible())
+
+    def newest(self) -> Board:
+        """The board of the latest run, however long it takes to read."""
+        return self._boards.current(self._told_eligible(), newest=True)
 
     def _told_eligible(self) -> frozenset[str]:
         """Whom the hospital was once told to be eligible."""

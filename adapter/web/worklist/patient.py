@@ -62,6 +62,7 @@ def add(routes: APIRouter, counter: Counter, pages: Pages) -> None:
             principal, "patient", (f"Patient/{row.subject}",), fingerprint=shown.decision.fingerprint
         )
         questions = form(counter.trial.protocol, language)
+        asked_links = {link for one in shown.waiting for link in one.questions}
         return pages.show(
             request,
             principal,
@@ -77,6 +78,12 @@ def add(routes: APIRouter, counter: Counter, pages: Pages) -> None:
             readable=readable,
             sentences=texts_of(counter.trial.protocol, language),
             questions=questions,
+            blocking=[
+                item for name in ("inclusion", "exclusion") for item in shown.blocks[name] if item.blocks
+            ],
+            reviews=[one for top in shown.decision.criteria for one in top.walk() if one.review],
+            asks=[f"an answer to the question {link!r}" for link in asked_links],
+            asked={one.link: one.text for one in (questions.questions if questions else ())},
             attested=_attested(counter, row, questions, language),
             notes=counter.casebook.notes(row.subject),
             stand=counter.casebook.stands([row.subject]).get(row.subject, ""),

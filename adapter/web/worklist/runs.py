@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Callable
 from typing import Literal
 
 import httpx
@@ -52,6 +53,7 @@ class Runs:
         self._wanted: list[tuple[Kind, str]] = []
         self._worker: threading.Thread | None = None
         self.failure = ""
+        self.after: Callable[[], object] = lambda: None  # what has to be ready before a run counts as ended
 
     @property
     def state(self) -> State:
@@ -90,6 +92,7 @@ class Runs:
                 kind, who = self._wanted.pop(0)
             try:
                 self._do(kind, who)
+                self.after()
             except AdapterError as fault:
                 self.failure = type(fault).__name__
                 _log.warning("a run started from a page failed: %s", type(fault).__name__)
