@@ -7,7 +7,7 @@ never made. Who asks is told by sign-in (:mod:`adapter.web.signin`); without acc
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,8 +23,9 @@ from starlette.staticfiles import StaticFiles
 
 from adapter import __version__, logs
 from adapter.config import Site
-from adapter.consult import counsel
+from adapter.consult import Counsel, counsel
 from adapter.errors import ConfigError, StoreUnavailable
+from adapter.model.decision import Decision
 from adapter.store.casebook import secret
 from adapter.store.database import open_database
 from adapter.store.inbox import Inbox
@@ -43,7 +44,7 @@ from adapter.web import (
     worklist,
 )
 from adapter.web.access import Denied, Premises, open_to_all, require_declared
-from adapter.web.fhir import last_resort, refused, router, unavailable
+from adapter.web.fhir import evaluate, last_resort, refused, router, unavailable
 from adapter.web.interactions import Clock, Refused
 from adapter.web.launch.ehr import Ehr
 from adapter.web.signin.openid import NotProven
@@ -109,6 +110,10 @@ def create_app(
         ehrs = [Ehr(name, one, clock) for name, one in desk.site.launch.items()]
         key = secret(engine, "worklist")
         app.include_router(launch.router(desk, ehrs, study, lambda patient: key_of(key, patient)))
+    trial = trial or (people.trial if people is not None else None)
+    if trial is not None:
+        judge, kept = counsels(lambda: people.trial if people is not None else trial), decisions_of(people)
+        app.include_router(evaluate.router(judge, kept, store, clock))
     if trial is not None and trial.site.hooks is not None:
         app.include_router(hooks.router(counsel(trial), trial.site.hooks, engine, clock))
     if packages is not None:
@@ -131,6 +136,33 @@ def create_app(
     app.include_router(last_resort())
     require_declared(app)
     return app
+
+
+def counsels(trial: Callable[[], Trial]) -> Callable[[], Counsel]:
+    """What judges by the rules and mappings of this moment; prepared again when they change."""
+    held: list[Counsel] = []
+
+    def current() -> Counsel:
+        now = trial()
+        if not held or held[0].trial is not now:
+            held[:] = [counsel(now)]
+        return held[0]
+
+    return current
+
+
+def decisions_of(people: worklist.Counter | None) -> Callable[[str], Decision | None]:
+    """The decision of the last screening about a Patient.id."""
+
+    def kept(patient: str) -> Decision | None:
+        try:
+            board = people.board() if people is not None else None
+        except ConfigError:
+            return None  # nothing was screened yet
+        row = board.row(board.key_of(patient)) if board is not None else None
+        return board.decision(row) if board is not None and row is not None else None
+
+    return kept
 
 
 def own_endpoint(

@@ -16,12 +16,15 @@ import pytest
 from sqlalchemy import Engine, text
 
 from adapter.access import Grant, Principal
+from adapter.consult import TYPES
 from adapter.store import audit
 from adapter.store.audit import Entry
 from adapter.store.database import open_database
+from adapter.trial import open_trial
 from adapter.web.access import Inside, Premises
 from adapter.web.app import create_app
 from adapter.writeback.resources import r4_faults
+from tests.spec.test_consult import NOW, diagnosis, patient
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 STUDY, SITE = "NCT03864250", "demo"
@@ -375,3 +378,84 @@ async def test_only_a_service_may_write(engine: Engine) -> None:
     async with spoken(engine, "coordinator") as fhir:
         assert (await fhir.put("ResearchSubject/a", json=subject("a"))).status_code == 403
         assert (await fhir.get("ResearchSubject/a")).status_code == 404
+
+
+@asynccontextmanager
+async def judging(engine: Engine, role: str = "coordinator") -> AsyncIterator[httpx.AsyncClient]:
+    inside = Inside(Principal("anna", (Grant(role, STUDY, SITE), Grant("service", STUDY, SITE)), "anna"))
+    app = create_app(engine, lambda: NOW, premises=Premises(STUDY, SITE, inside), trial=open_trial())
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1/fhir/") as client:
+        yield client
+
+
+def given(*resources: dict[str, Any], complete: tuple[str, ...] = ()) -> dict[str, Any]:
+    bundle = {
+        "resourceType": "Bundle",
+        "type": "collection",
+        "entry": [{"resource": one} for one in resources],
+    }
+    whole = [{"name": "complete", "valueCode": kind} for kind in complete]
+    return {"resourceType": "Parameters", "parameter": [{"name": "record", "resource": bundle}, *whole]}
+
+
+def said(answer: httpx.Response, name: str) -> list[Any]:
+    return [one for one in answer.json()["parameter"] if one["name"] == name]
+
+
+async def test_evaluate_gives_verdicts_with_evidence(engine: Engine) -> None:
+    async with judging(engine) as fhir:
+        answer = await fhir.post("Patient/p1/$evaluate", json=given(patient(), diagnosis(), complete=TYPES))
+        assert answer.status_code == 200, answer.text
+        assert r4_faults(answer.json()) == []
+        assert said(answer, "standing")[0]["valueCode"] == "candidate"
+        assert said(answer, "verdict")[0]["valueCode"] == "undetermined"
+        assert said(answer, "lacking") == [
+            {
+                "name": "lacking",
+                "part": [
+                    {"name": "type", "valueCode": "ResearchStudy"},
+                    {"name": "reason", "valueString": "not said to be complete"},
+                ],
+            }
+        ]
+        assert "Condition/c1" in answer.text
+        await put(fhir, subject("rs", individual={"reference": "Patient/p1"}))
+        same = await fhir.post(
+            "ResearchSubject/rs/$evaluate", json=given(patient(), diagnosis(), complete=TYPES)
+        )
+        assert same.json() == answer.json()
+        statement = (await fhir.get("metadata")).json()
+        offered = {
+            one["type"]: one["operation"][0]["definition"].rpartition("/")[2]
+            for one in statement["rest"][0]["resource"]
+            if "operation" in one
+        }
+        assert offered == {"Patient": "Patient-evaluate", "ResearchSubject": "ResearchSubject-evaluate"}
+
+
+async def test_what_is_not_said_to_be_complete_is_unknown(engine: Engine) -> None:
+    async with judging(engine) as fhir:
+        answer = await fhir.post("Patient/p1/$evaluate", json=given(patient()))
+        assert said(answer, "standing")[0]["valueCode"] == "unknown"
+        assert said(answer, "verdict") == []
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({}, 404),
+        ({"resourceType": "Bundle"}, 400),
+        ({"resourceType": "Parameters", "parameter": [{"name": "colour"}]}, 400),
+        ({"resourceType": "Parameters", "parameter": [{"name": "record", "resource": {}}]}, 400),
+        ({"resourceType": "Parameters", "parameter": 7}, 400),
+    ],
+)
+async def test_evaluate_refuses(engine: Engine, body: Any, status: int) -> None:
+    async with judging(engine) as fhir:
+        answer = await fhir.post("Patient/p1/$evaluate", json=body)
+        assert answer.status_code == status
+        assert r4_faults(answer.json()) == []
+        assert (await fhir.post("ResearchSubject/none/$evaluate", json=body)).status_code in (400, 404)
+    async with judging(engine, "sponsor") as fhir:
+        assert (await fhir.get("Patient/p1/$evaluate")).status_code == 405
