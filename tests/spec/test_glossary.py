@@ -66,6 +66,8 @@ OTHER_WORDS = frozenset(
         *("BCG", "BCP", "MDRD"),  # methods of albumin and eGFR
         *("H02", "L01", "L04"),  # ATC groups
         *("ADSL", "ADLB", "ADRS", "ADTTE"),  # ADaM datasets
+        *("ASEQ", "DTYPE", "PARAMCD", "SRCDOM", "SRCSEQ", "SRCVAR"),  # ADaM variables
+        *("E8601DA", "DATE", "YYMMDD", "MMDDYY", "DDMMYY"),  # SAS display formats
         "CHN",  # ISO 3166, the default country
         "NCT03864250",  # the demo's study
         "NFKC",  # Unicode
