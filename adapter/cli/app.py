@@ -42,6 +42,7 @@ from adapter.pipeline import Workspace
 from adapter.protocol import check as check_protocol
 from adapter.protocol.chain import results_of
 from adapter.protocol.render.voice import Language
+from adapter.store.accounts import Accounts
 from adapter.trial import open_store
 
 app = typer.Typer(
@@ -382,6 +383,10 @@ def serve(
     here = Workspace(workspace)
     packages = Folders(here.snapshots, here.root / "served")
     with open_store(here, datetime.now(UTC)) as database:
+        if trial.site.sign_in.openid is None and not Accounts(database).listed():
+            progress.print(
+                "Nobody can sign in yet: adapter account add NAME --role coordinator", soft_wrap=True
+            )
         run(
             database,
             host,
