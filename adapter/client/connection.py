@@ -82,9 +82,15 @@ class Connection:
     def __init__(
         self, url: str, token: str, *, ca_file: Path | str | None = None, read_seconds: float = READ_SECONDS
     ) -> None:
-        parts = urlsplit(url)
+        strange = ConfigError(  # not quoted: there may be a password in it
+            "this is no address of a site", where="the site's address", fix="https://HOST/sponsor"
+        )
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise strange from None
         if parts.scheme not in ("https", "http") or not parts.hostname or parts.username or parts.query:
-            raise ConfigError("this is no address of a site", where="URL", fix="https://HOST/sponsor")
+            raise strange
         if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
             raise ConfigError(
                 "over plain http anybody on the way could read the token", where=url, fix="use https://"

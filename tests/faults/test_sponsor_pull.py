@@ -451,11 +451,20 @@ def test_the_token_comes_from_a_file_or_the_environment_and_nowhere_else(
 
 
 @pytest.mark.parametrize(
-    "url", ["http://adapter.hospital.example/sponsor", "ftp://x/sponsor", "sponsor", "https://u:p@x/", ""]
+    "url",
+    [
+        "http://adapter.hospital.example/sponsor",
+        "ftp://x/sponsor",
+        "sponsor",
+        "https://u:p@x/",
+        "http://[",
+        "",
+    ],
 )
 def test_a_token_is_not_sent_in_the_clear(url: str) -> None:
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError) as told:
         SponsorClient(url, "t")
+    assert "u:p" not in str(told.value)
 
 
 def test_certificates_are_verified(served: Served, tmp_path: Path) -> None:
