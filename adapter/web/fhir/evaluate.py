@@ -25,7 +25,7 @@ from adapter.store.audit import Entry
 from adapter.store.parameters import relative
 from adapter.store.resources import ResourceStore
 from adapter.web.access import allowed
-from adapter.web.fhir.routes import FHIR_JSON, resource_in
+from adapter.web.fhir.routes import FHIR_JSON, TAKES_RESOURCE, resource_in
 from adapter.web.interactions import Clock, Refused
 from adapter.writeback.identity import is_fhir_id
 from adapter.writeback.resources import Json, encode
@@ -39,12 +39,12 @@ def router(ready: Callable[[], Counsel], kept: Kept, store: ResourceStore, clock
     """``kept`` gives the decision of the last screening about a Patient.id, None if there is none."""
     routes = APIRouter(prefix="/fhir")
 
-    @routes.post("/Patient/{key}/$evaluate")
+    @routes.post("/Patient/{key}/$evaluate", openapi_extra=TAKES_RESOURCE)
     async def of_patient(key: str, request: Request, principal: Asker) -> Response:
         asked = await _asked(request)
         return await run_in_threadpool(answer, key, asked, principal)
 
-    @routes.post("/ResearchSubject/{key}/$evaluate")
+    @routes.post("/ResearchSubject/{key}/$evaluate", openapi_extra=TAKES_RESOURCE)
     async def of_subject(key: str, request: Request, principal: Asker) -> Response:
         asked = await _asked(request)
         with store.view() as shelf:

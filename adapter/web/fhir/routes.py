@@ -31,6 +31,27 @@ _READABLE = _JSON | {"application/*", "*/*"}
 _FORMATS = _JSON | {"json"}
 _OPEN = [Depends(open_to_all("a server's CapabilityStatement is public, FHIR R4 http.html#capabilities"))]
 _WRITES = [Depends(allowed("write-fhir"))]
+# What FastAPI cannot see, since resources are read as they come.
+TAKES_RESOURCE: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            FHIR_JSON: {
+                "schema": {
+                    "type": "object",
+                    "required": ["resourceType"],
+                    "properties": {"resourceType": {"type": "string"}, "id": {"type": "string"}},
+                }
+            }
+        },
+    }
+}
+_QUERY = {
+    "parameters": [
+        {"name": name, "in": "query", "required": False, "schema": {"type": "string"}}
+        for name in ("_id", "_lastUpdated", "_count", "_sort", "_total", "identifier", "status", "date")
+    ]
+}
 Reader = Annotated[Principal, Depends(allowed("read-fhir"))]
 
 
@@ -43,13 +64,13 @@ def router(store: ResourceStore, clock: Clock = lambda: datetime.now(UTC), zone:
     def metadata(request: Request) -> Response:
         return _answer(request, capability_statement(clock(), _operations(request)))
 
-    @routes.post("", dependencies=_WRITES)
-    @routes.post("/", dependencies=_WRITES)
+    @routes.post("", dependencies=_WRITES, openapi_extra=TAKES_RESOURCE)
+    @routes.post("/", dependencies=_WRITES, include_in_schema=False)
     async def transact(request: Request) -> Response:
         body = await resource_in(request)
         return _answer(request, await run_in_threadpool(endpoint.transact, body))
 
-    @routes.get("/{kind}")
+    @routes.get("/{kind}", openapi_extra=_QUERY)
     def search(kind: str, request: Request, principal: Reader) -> Response:
         return found(kind, request, principal, request.query_params.multi_items())
 
@@ -61,7 +82,7 @@ def router(store: ResourceStore, clock: Clock = lambda: datetime.now(UTC), zone:
         parameters = [*request.query_params.multi_items(), *form]
         return await run_in_threadpool(found, kind, request, principal, parameters)
 
-    @routes.post("/{kind}", dependencies=_WRITES)
+    @routes.post("/{kind}", dependencies=_WRITES, openapi_extra=TAKES_RESOURCE)
     async def create(kind: str, request: Request) -> Response:
         if "if-none-exist" in request.headers:
             raise Refused(400, "not-supported", "no conditional create: PUT under an id of your own")
@@ -82,7 +103,7 @@ def router(store: ResourceStore, clock: Clock = lambda: datetime.now(UTC), zone:
     def vread(kind: str, key: str, version: str, request: Request, principal: Reader) -> Response:
         return _unless_known(request, endpoint.read(kind, key, version))
 
-    @routes.put("/{kind}/{key}", dependencies=_WRITES)
+    @routes.put("/{kind}/{key}", dependencies=_WRITES, openapi_extra=TAKES_RESOURCE)
     async def update(kind: str, key: str, request: Request) -> Response:
         body = await resource_in(request)
         guards = request.headers.get("if-match", ""), request.headers.get("if-none-match", "")
