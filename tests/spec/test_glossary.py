@@ -54,7 +54,7 @@ OTHER_WORDS = frozenset(
     {
         *("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"),  # HTTP
         *("ES384", "JWT", "RS384"),  # RFC 7518, 7519
-        *("RS256", "RS512", "PS256", "PS384", "PS512", "ES256", "ES512", "EC", "OKP", "RSA"),  # RFC 7518, 8037
+        *("RS256", "RS512", "PS256", "PS384", "PS512", "ES256", "ES512", "EC", "OKP", "RSA"),  # RFC 7518
         *("HEAD", "OPTIONS", "TRACE", "S256"),  # HTTP; PKCE, RFC 7636
         *("INCLUSION", "EXCLUSION", "SDTMIG", "TERM", "TRT"),  # SDTM
         *("DOMAIN", "PARMCD", "STUDYID", "TESTCD", "TSPARMCD", "USUBJID"),  # SDTM variables
