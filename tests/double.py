@@ -59,7 +59,7 @@ class Double(httpx.AsyncBaseTransport):
         if path == "metadata":
             return httpx.Response(200, json=self.said)
         kind, _, key = path.partition("/")
-        if "search-type" not in self._offers.get(kind, ()):
+        if not {"search-type", "read" if key else ""} & self._offers.get(kind, set()):
             return _outcome(404, "not-supported")
         if key:
             one = self.held.get(path)

@@ -20,6 +20,7 @@ app = typer.Typer(
 _OutOption = Annotated[
     Path, typer.Option("--out", help="Folder of the keys, on a disk of this machine alone.")
 ]
+_DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
 _JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
 
 
@@ -29,6 +30,7 @@ def new(
     alg: Annotated[
         str, typer.Option("--alg", help="ES384 or RS384, as the hospital's server takes.")
     ] = "ES384",
+    dry_run: _DryRunOption = False,
     as_json: _JsonOption = False,
 ) -> None:
     """Make a private key (readable by you alone) and the public JWK Set to register.
@@ -39,6 +41,13 @@ def new(
     if alg not in ("ES384", "RS384"):
         raise ConfigError(f"no algorithm {alg!r}", where="--alg", fix="ES384 or RS384")
     algorithm: Algorithm = "ES384" if alg == "ES384" else "RS384"
+    if dry_run:
+        older = [key.kid for key in keys.keys_in(out)]
+        where = {"private": str(out / PRIVATE), "public": str(out / PUBLIC)}
+        said = {"would_make": algorithm, "before": older, **where}
+        text = f"would put a new {algorithm} key before {', '.join(older) or 'none'} in {out / PRIVATE}"
+        print(json.dumps(said)) if as_json else Terminal().print(text, soft_wrap=True)  # noqa: T201
+        return
     made = keys.add_key(out, algorithm)
     if as_json:
         told = {"kid": made.kid, "private": str(out / PRIVATE), "public": str(out / PUBLIC)}
@@ -75,9 +84,12 @@ def public(
 def retire(
     kid: Annotated[str, typer.Argument(help="The id of the key, as `adapter keys list` shows it.")],
     out: _OutOption,
+    dry_run: _DryRunOption = False,
 ) -> None:
     """Take an old key out of both files, once the hospital knows the new one. The last key is never taken."""
-    left = keys.retire_key(out, kid)
+    left = keys.retire_key(out, kid, dry_run=dry_run)
+    words = "would be left" if dry_run else "left"
     Terminal().print(
-        f"left: {', '.join(key.kid for key in left)}; register the new {out / PUBLIC}", soft_wrap=True
+        f"{words}: {', '.join(key.kid for key in left)}; register the new {out / PUBLIC}",
+        soft_wrap=True,
     )

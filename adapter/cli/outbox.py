@@ -22,6 +22,7 @@ from adapter.store.database import open_database
 from adapter.store.outbox import Leave, Outbox, OutboxRow
 from adapter.store.outbox_state import STATES
 from adapter.trial import Trial, Workspace, open_store
+from adapter.writeback.settle import settle as settled
 
 app = typer.Typer(
     help="What is to be written, how far it came, and a person's leave for it. See docs/write-back.md.",
@@ -98,6 +99,39 @@ def reject(
 ) -> None:
     """Say no to exactly this content. It is not sent, and not asked again until there is news."""
     _decide("rejected", numbers or [], every, reason, by, workspace)
+
+
+@app.command()
+def settle(
+    number: Annotated[int, typer.Argument(help="A number from adapter outbox list --state unknown.")],
+    there: Annotated[
+        str, typer.Option("--there", help="It arrived, and lies there as this reference (Communication/17).")
+    ] = "",
+    absent: Annotated[bool, typer.Option("--absent", help="It never arrived; it is sent again.")] = False,
+    reason: _ReasonOption = "",
+    by: _ByOption = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")
+    ] = False,
+    workspace: _WorkspaceOption = Path("workspace"),
+) -> None:
+    """Say what became of a write whose answer was lost, where the server lets only people look.
+
+    Nothing more is sent about that person on that rung until someone does. Kept in the audit with the reason.
+    """
+    if not reason.strip():
+        raise ConfigError("a decision needs a reason", where="--reason", fix='add --reason "..."')
+    if bool(there) == absent:
+        raise ConfigError("is it there or not?", where="outbox settle", fix="--there REFERENCE or --absent")
+    now, who = datetime.now(UTC), by.strip() or audit.actor()
+    with _opened(workspace) as engine:
+        row = settled(engine, number, there=there, who=who, reason=reason.strip(), now=now, dry_run=dry_run)
+    said = (
+        f"row {number} would be {'done' if there else 'superseded'}"
+        if dry_run
+        else f"row {number} is {row.state}"
+    )
+    Terminal().print(f"{said}, says {who}", highlight=False)
 
 
 def own_endpoint(trial: Trial, workspace: Workspace) -> httpx.AsyncBaseTransport | None:

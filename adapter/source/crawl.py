@@ -226,12 +226,18 @@ class Crawler:
     async def medications(self) -> None:
         """Give Medications in order of id; those referred to and not included are read. Foreign references
         are not followed."""
-        have = {name for kind, name, _ in self._handed if kind == "Medication"}
+        have, lost = {name for kind, name, _ in self._handed if kind == "Medication"}, ""
         for name in sorted(self._wanted_medications - have):
             try:
                 self.hand_over([await self._read("Medication", name)])
             except SourceRefused as refusal:
-                self._issue("REFERENCE_UNREAD", "Medication", f"Medication/{name}", reason_of(refusal))
+                why = reason_of(refusal)
+                self._issue("REFERENCE_UNREAD", "Medication", f"Medication/{name}", why)
+                lost = lost or why
+        if lost:
+            self.coverage.append(
+                Coverage("Medication", False, "", None, None, f"of those referred to: {lost}")
+            )
         for _, drug in sorted(self._drugs.items()):
             self._give(drug)
 

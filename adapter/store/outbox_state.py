@@ -59,6 +59,7 @@ MOVES: tuple[Move, ...] = (
     *_by("system", "rejected", "superseded"),
     *_by("system", "sending", "done", "unknown", "refused", "conflict"),
     *_by("system", "unknown", "done", "sending", "superseded"),
+    *_by("person", "unknown", "done", "superseded"),
     *_by("system", "conflict", "sending", "superseded"),
     *_by("system", "refused", "sending", "superseded"),
 )

@@ -68,13 +68,15 @@ class Carrier(Protocol):
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """What one rung did; ``left`` are those that it could not serve and the next one should."""
+    """What one rung did; ``left`` are those that it could not serve and the next one should;
+    ``unchecked`` says why nobody could look for duplicates afterwards."""
 
     settled: tuple[SubjectPlan, ...]
     resources_written: int = 0
     study: str = ""
     duplicates: tuple[str, ...] = ()
     left: frozenset[str] = frozenset()
+    unchecked: str = ""
 
 
 class Courier:
@@ -119,9 +121,9 @@ class Courier:
                 plan = await self._plan(again)
             except AdapterError:
                 break  # still unknown; the report says so and the outbox keeps it
-        duplicates = await self._check()
+        duplicates, unchecked = await self._check()
         settled = tuple(self._done[one] for one in first)
-        return Delivery(settled, self._written, self._on_server, duplicates, frozenset(self._left))
+        return Delivery(settled, self._written, self._on_server, duplicates, frozenset(self._left), unchecked)
 
     async def _plan(self, only: Collection[str]) -> Plan:
         memory = self._journal.recall()
@@ -154,7 +156,9 @@ class Courier:
         waiting: list[SubjectPlan] = []
         for one in planned:
             if not one.changes:
-                if one.outcome != "unknown":  # else nobody can look, and the row has to stay as it is
+                if one.outcome == "unknown":  # nobody can look, and a person has to settle it
+                    self._journal.lost(one)
+                else:
                     self._journal.nothing_left(one)
                 arrived = bool(one.adopted) and bool(first[one.subject].changes)
                 self._done[one.subject] = first[one.subject] if arrived else one
@@ -260,14 +264,19 @@ class Courier:
                 self._left.add(one.subject)
         self._at("failed")
 
-    async def _check(self) -> tuple[str, ...]:
+    async def _check(self) -> tuple[tuple[str, ...], str]:
+        """Duplicates, and why nobody could look for them: what was written is told of all the same."""
         if not self._touched:
-            return ()
-        duplicates, taken_back = await self._carrier.check(self._on_server, self._touched)
+            return (), ""
+        try:
+            duplicates, taken_back = await self._carrier.check(self._on_server, self._touched)
+        except AdapterError as fault:
+            self._journal.unchecked(self._touched, _words(fault))
+            return (), _words(fault)
         if taken_back:
             self._journal.retracted(taken_back)
         self._at("checked")
-        return duplicates
+        return duplicates, ""
 
 
 def closes(fault: AdapterError) -> bool:

@@ -88,6 +88,19 @@ class Journal:
                 self._adopt(connection, one, known)
                 self._outbox.settle(*place, self._now, done=bool(one.adopted), within=connection)
 
+    def lost(self, one: SubjectPlan) -> None:
+        """What a process left in sending when it died, and nobody can look up."""
+        known = self._outbox.rows(("sending",), one.subject, self._purpose, self._way.rung)
+        if known:
+            with self._ledger.engine.begin() as connection:
+                rows = [outbox.current(connection, row.number) for row in known]
+                moved = [
+                    outbox.move(connection, row, "unknown", self._now, one.reason)
+                    for row in rows
+                    if row.state == "sending"
+                ]
+                self._audit(connection, "fail", moved)
+
     def adopt(self, one: SubjectPlan) -> None:
         """Note own writes whose answer was lost and which are on the server; more is still to be written."""
         if one.adopted:
@@ -164,6 +177,13 @@ class Journal:
         with self._ledger.engine.begin() as connection:
             detail = {"rung": self._way.rung, "server": self._ledger.server}
             audit.append(connection, Entry(self._now, audit.actor(), "retract", tuple(references), detail))
+
+    def unchecked(self, subjects: Iterable[str], why: str) -> None:
+        """These were written, and nobody could look whether they are there twice."""
+        rows = [self._rows[one] for one in sorted(subjects)]
+        with self._ledger.engine.begin() as connection:
+            detail = {"rung": self._way.rung, "server": self._ledger.server, "why": why}
+            audit.append(connection, Entry(self._now, audit.actor(), "unchecked", outbox.named(rows), detail))
 
     def _adopt(self, connection: Connection, one: SubjectPlan, known: Sequence[OutboxRow]) -> None:
         carried = [row for row in known if row.state in ("sending", "unknown")]

@@ -47,7 +47,10 @@ async def read_notes(
     addressed = {one: memory.written[one].address or one for one in ours}
     gone = await asyncio.gather(*(server.is_gone(addressed[one]) for one in sorted(ours)))
     deleted = frozenset(one for one, was in zip(sorted(ours), gone, strict=True) if was)
-    return NoteState({one: tuple(several) for one, several in found.items()}, people, addresses, deleted)
+    former = {one: tuple(sorted(old for old, new in aliases.items() if new == one)) for one in wanted}
+    return NoteState(
+        {one: tuple(several) for one, several in found.items()}, people, addresses, deleted, former
+    )
 
 
 async def doubled(server: Server, subjects: Iterable[str], way: Way) -> dict[str, list[Json]]:

@@ -27,12 +27,14 @@ STANDS = "told"  # what the ledger remembers as the status of a note of ours
 class NoteState(msgspec.Struct, frozen=True):
     """What the server holds. ``found`` are our notes by Patient.id, under the ids we know them by (see
     ``addresses``, from those references to the server's own); ``people`` the statuses of ResearchSubjects
-    by Patient.id, where the server shows them; ``gone`` references that were deleted."""
+    by Patient.id, where the server shows them; ``gone`` references that were deleted; ``former`` the ids of
+    records that were merged into one, by its id."""
 
     found: Mapping[str, tuple[Json, ...]] = {}
     people: Mapping[str, str] = {}
     addresses: Mapping[str, str] = {}
     gone: frozenset[str] = frozenset()
+    former: Mapping[str, tuple[str, ...]] = {}
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -57,10 +59,18 @@ def _subject(one: Told, state: NoteState, memory: Memory, way: Way) -> SubjectPl
         return msgspec.structs.replace(said, outcome="refused", reason=one.refused)
     if note.purpose == "screening" and before and statuses.stage_of(before) in ("registered", "over"):
         return msgspec.structs.replace(said, outcome="respected_human", reason="SCREENING_OVER")
-    scope = notes.scope_of(note.purpose, note.study, note.subject)
-    held = [r for r in state.found.get(note.subject, ()) if notes.is_in(scope, notes.named(r))]
+    same = (note.subject, *state.former.get(note.subject, ()))
+    scopes = tuple(notes.scope_of(note.purpose, note.study, one) for one in same)
+    held = [
+        one
+        for one in state.found.get(note.subject, ())
+        if any(notes.is_in(scope, notes.named(one)) for scope in scopes)
+    ]
     said = msgspec.structs.replace(said, adopted=_arrived(held, state, memory))
     last = notes.latest(held)
+    blind = not way.look and not way.client_ids and _under_way(way, scopes, memory)
+    if last is None and blind:
+        return msgspec.structs.replace(said, outcome="unknown", reason="NO_WAY_TO_LOOK")
     if last is None and not one.needed:
         return msgspec.structs.replace(said, outcome="not_needed", reason="NEVER_A_CANDIDATE")
     if last is not None and notes.says(last, note):
@@ -73,7 +83,7 @@ def _subject(one: Told, state: NoteState, memory: Memory, way: Way) -> SubjectPl
         return msgspec.structs.replace(said, outcome="refused", reason=f"INVALID: {fault.message}")
     if change.reference in state.gone:
         return msgspec.structs.replace(said, outcome="respected_human", reason="DELETED_BY_PERSON")
-    if not way.look and not way.client_ids and _under_way(way, scope, memory):
+    if blind:
         return msgspec.structs.replace(said, outcome="unknown", reason="NO_WAY_TO_LOOK")
     outcome = "created" if last is None else "updated"
     return msgspec.structs.replace(said, outcome=outcome, changes=(change,), after=note.proposed_status)
@@ -90,10 +100,10 @@ def _change(note: Note, last: Json | None, state: NoteState, memory: Memory, way
     return Change(resource, "", STANDS, note.fingerprint)
 
 
-def _under_way(way: Way, scope: str, memory: Memory) -> bool:
+def _under_way(way: Way, scopes: Iterable[str], memory: Memory) -> bool:
     """Whether a note about this person was sent and never answered, whatever it said."""
-    sent = (one.partition("/") for one in memory.intents)
-    return any(kind == way.rung and notes.is_in(scope, name) for kind, _, name in sent)
+    sent = [name for kind, _, name in (one.partition("/") for one in memory.intents) if kind == way.rung]
+    return any(notes.is_in(scope, name) for scope in scopes for name in sent)
 
 
 def _may_change(last: Json, memory: Memory, way: Way) -> bool:

@@ -13,7 +13,8 @@ from adapter.errors import AdapterError, SourceUnavailable, WriteConflict
 class WriteReport(msgspec.Struct, frozen=True):
     """What happened, subject by subject. Every decision is in exactly one outcome, so counts add up;
     ``resources_written`` is 0 on a second run. ``rungs`` counts subjects by the rung that carried them or
-    was asked last, ``files`` names what the last rung wrote."""
+    was asked last, ``files`` names what the last rung wrote. ``unchecked`` says of each rung where nobody
+    could look for duplicates why; what it wrote stands."""
 
     outcomes: Mapping[str, int]
     rows: tuple[dict[str, str], ...]
@@ -23,6 +24,7 @@ class WriteReport(msgspec.Struct, frozen=True):
     dry_run: bool = False
     rungs: Mapping[str, int] = {}
     files: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()
 
     def fault(self) -> AdapterError | None:
         """What the caller should raise after it has shown the report, or None."""
@@ -41,6 +43,11 @@ class WriteReport(msgspec.Struct, frozen=True):
                 f"{self.outcomes['held']} subjects are being written by another process",
                 fix="run the write-back again when that one has ended",
             )
+        if self.unchecked:
+            return SourceUnavailable(
+                f"everything was written; duplicates could not be looked for ({'; '.join(self.unchecked)})",
+                fix="the next write-back that changes something looks again; or look at the server",
+            )
         return None
 
 
@@ -55,4 +62,5 @@ def joined(one: WriteReport, other: WriteReport) -> WriteReport:
         one.dry_run,
         Counter(one.rungs) + Counter(other.rungs),
         (*one.files, *other.files),
+        (*one.unchecked, *other.unchecked),
     )

@@ -178,6 +178,7 @@ class _Errand:
         self._settled: dict[str, tuple[SubjectPlan, str]] = {}
         self._total = Delivery(())
         self._files: list[Path] = []
+        self._unchecked: list[str] = []
 
     async def run(self, engine: Engine, dry_run: bool, progress: Progress) -> WriteReport:
         server = Server(
@@ -303,6 +304,7 @@ class _Errand:
             self._total.study or delivery.study,
             (*self._total.duplicates, *delivery.duplicates),
         )
+        self._unchecked += [f"{way.rung}: {delivery.unchecked}"] if delivery.unchecked else []
 
     def _report(self, *, dry_run: bool) -> WriteReport:
         settled = [self._settled[subject] for subject in sorted(self._settled)]
@@ -315,6 +317,7 @@ class _Errand:
             dry_run,
             Counter(rung for _, rung in settled if rung),
             tuple(str(path) for path in self._files),
+            tuple(self._unchecked),
         )
 
 

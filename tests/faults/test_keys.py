@@ -50,6 +50,21 @@ def test_a_key_that_openssl_made(tmp_path: Path, arguments: tuple[str, ...], alg
     assert (key.algorithm, key.kid) == (algorithm, "ours")
 
 
+def test_a_dry_run_makes_and_retires_nothing(tmp_path: Path) -> None:
+    def said(*arguments: str) -> str:
+        done = CliRunner().invoke(app, ["keys", *arguments, "--out", str(tmp_path / "k"), "--dry-run"])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    assert "would put a new ES384 key before none" in said("new").replace("\n", "")
+    assert not (tmp_path / "k").exists()
+    older, newer = add_key(tmp_path / "k", "ES384"), add_key(tmp_path / "k", "ES384")
+    before = (tmp_path / "k" / PRIVATE).read_bytes()
+    assert json.loads(said("new", "--json"))["before"] == [newer.kid, older.kid]
+    assert f"would be left: {newer.kid}" in said("retire", older.kid).replace("\n", "")
+    assert (tmp_path / "k" / PRIVATE).read_bytes() == before
+
+
 @pytest.mark.parametrize(("arguments", "why"), UNFIT.values(), ids=UNFIT)
 def test_a_key_that_is_not_fit(tmp_path: Path, arguments: tuple[str, ...], why: str) -> None:
     with pytest.raises(ConfigError, match=why):

@@ -13,17 +13,20 @@ from typing import Any
 import httpx
 import pytest
 import stamina
+from sqlalchemy import text
 
-from adapter.errors import WriteRefused
+from adapter.errors import ConfigError, WriteRefused
 from adapter.model.decision import CriterionResult, Decision, Evidence, Verdict
 from adapter.model.monitoring import Monitoring
 from adapter.store import audit
-from adapter.store.database import open_database
+from adapter.store.database import open_database, reading
 from adapter.store.lease import Holder
 from adapter.store.ledger import Ledger
 from adapter.store.outbox import Outbox
+from adapter.web.app import own_endpoint
 from adapter.writeback.monitoring_flag import ProtocolLine
-from adapter.writeback.send import Ladder, WriteReport, write_back, write_flags
+from adapter.writeback.send import OWN_BASE, Ladder, WriteReport, write_back, write_flags
+from adapter.writeback.settle import settle
 from tests.double import BASE, EVERYTHING, Double
 from tests.spec.test_rungs import TYPES
 from tests.writeback_cases import LATER, NOW, STUDY, decision, source
@@ -200,6 +203,36 @@ class TestNotes:
         assert [one["status"] for one in site.server.of("List")] == ["current", "entered-in-error"]
         assert (await site.write(decision("eligible"), now=LATER)).resources_written == 0
 
+    async def test_what_was_told_of_a_merged_record_is_known_under_the_survivor(self, tmp_path: Path) -> None:
+        site = Site(only("Communication", "create search-type"), tmp_path)
+        await site.write(decision("eligible", "old"))
+        merged = {"old": "kept"}
+        report = await site.write(decision("ineligible", "kept"), now=LATER, aliases=merged)
+        first, second = site.server.of("Communication")
+        assert report.outcomes == {"updated": 1}
+        assert part(second, "supersedes") == [first["identifier"][0]["value"]]
+        again = await site.write(decision("ineligible", "kept"), now=LATER, aliases=merged)
+        assert (again.outcomes, again.resources_written) == ({"unchanged": 1}, 0)
+
+    async def test_nobody_could_look_for_duplicates_and_what_was_written_is_told(
+        self, tmp_path: Path
+    ) -> None:
+        site = Site(only("Task", "create search-type"), tmp_path)
+        usual = site.server._read
+
+        def down(path: str, parameters: httpx.QueryParams) -> httpx.Response:
+            if site.server.writes and path != "metadata":
+                raise httpx.ReadTimeout("down")
+            return usual(path, parameters)
+
+        site.server._read = down  # type: ignore[method-assign]
+        report = await site.write(decision("eligible"))
+        assert (report.outcomes, report.resources_written) == ({"created": 1}, 1)
+        assert report.unchecked == ("Task: Task no answer (ReadTimeout)",)
+        fault = report.fault()
+        assert fault is not None
+        assert (fault.exit_code, site.states()) == (75, [("Task", "done")])
+
     async def test_a_duplicate_with_a_persons_hand_on_it_is_only_told(self, tmp_path: Path) -> None:
         site = Site(only("List", client_ids=False), tmp_path)
 
@@ -257,6 +290,27 @@ async def test_alerts_about_people_on_the_study_go_the_same_ways(tmp_path: Path)
     assert (
         "No safety rule and no exit criterion" in server.of("Communication")[1]["payload"][0]["contentString"]
     )
+
+
+async def test_our_own_endpoint_takes_what_the_hospital_does_not(tmp_path: Path) -> None:
+    """ResearchSubject, Flag and Provenance on our own FHIR endpoint, and nothing at the hospital."""
+    site = Site(Double("Patient read search-type"), tmp_path)
+    engine = open_database(site.database)
+    own = {"own": httpx.ASGITransport(own_endpoint(engine))}
+    report = await site.write(decision("eligible"), rungs=("own", "file"), ladder=own)
+    assert (report.outcomes, report.rungs, site.server.writes) == ({"created": 1}, {"own": 1}, [])
+    with Ledger(engine, f"{BASE} own") as ledger:
+        written = {one.reference.partition("/")[0] for one in ledger.receipts()}
+    assert written >= {"ResearchSubject", "Flag", "Provenance"}
+    async with httpx.AsyncClient(transport=own["own"], base_url=OWN_BASE) as http:
+        (entry,) = (await http.get(f"{OWN_BASE}/ResearchSubject")).json()["entry"]
+    assert (entry["resource"]["status"], entry["resource"]["individual"]["reference"][-10:]) == (
+        "candidate",
+        "Patient/p1",
+    )
+    again = await site.write(decision("eligible"), rungs=("own", "file"), ladder=own, now=LATER)
+    assert (again.outcomes, again.resources_written) == ({"unchanged": 1}, 0)
+    engine.dispose()
 
 
 class TestRefusals:
@@ -349,6 +403,10 @@ def lose(server: Double, what: str, times: int = 1) -> None:
     server.after = lost
 
 
+def _timeout(_what: str) -> None:
+    raise httpx.ReadTimeout("lost")
+
+
 class TestLost:
     @pytest.mark.parametrize("client_ids", [True, False])
     @pytest.mark.parametrize("rung", NOTES)
@@ -372,6 +430,43 @@ class TestLost:
         assert (report.outcomes, len(site.server.of("Communication"))) == ({"unknown": 1}, 1)
         again = await site.write(decision("eligible"), rungs=("Communication",), now=LATER)
         assert (again.outcomes, len(site.server.of("Communication"))) == ({"unknown": 1}, 1)
+
+    async def test_nor_is_news_sent_beside_what_nobody_can_look_up(self, tmp_path: Path) -> None:
+        """The lost note may be there: a second one would say the opposite and replace nothing."""
+        site = Site(only("Communication", "create", client_ids=False), tmp_path)
+        lose(site.server, "")
+        await site.write(decision("eligible"), rungs=("Communication",))
+        report = await site.write(decision("ineligible"), rungs=("Communication",), now=LATER)
+        assert (report.outcomes, len(site.server.of("Communication"))) == ({"unknown": 1}, 1)
+        assert report.rows[0]["reason"] == "NO_WAY_TO_LOOK"
+
+    @pytest.mark.parametrize("arrived", [True, False])
+    async def test_a_person_says_what_became_of_it(self, arrived: bool, tmp_path: Path) -> None:
+        site = Site(only("Communication", "create read", client_ids=False), tmp_path)
+        if arrived:
+            lose(site.server, "")
+        else:
+            site.server.before = _timeout
+        await site.write(decision("eligible"), rungs=("Communication",))
+        site.server.before = lambda what: None
+        engine = open_database(site.database)
+        more: dict[str, Any] = {"who": "Dr. L.", "reason": "looked", "now": NOW}
+        there = "Communication/s1" if arrived else ""
+        assert settle(engine, 1, there=there, dry_run=True, **more).state == "unknown"
+        with pytest.raises(ConfigError, match="cannot be what row 1 sent"):
+            settle(engine, 1, there="Task/s1", **more)
+        assert settle(engine, 1, there=there, **more).state == ("done" if arrived else "superseded")
+        with pytest.raises(ConfigError, match="needs nobody to look"):
+            settle(engine, 1, there=there, **more)
+        with reading(engine) as connection:
+            told = {tuple(one) for one in connection.execute(text("SELECT actor, action FROM audit"))}
+        assert ("Dr. L.", "settle") in told
+        assert audit.verify(engine, ()).sound
+        engine.dispose()
+        report = await site.write(decision("ineligible"), rungs=("Communication",), now=LATER)
+        after = "updated" if arrived else "not_needed"
+        assert (report.outcomes, len(site.server.of("Communication"))) == ({after: 1}, 2 if arrived else 0)
+        assert {one.reference for one in site.receipts()} >= ({there} if arrived else set())
 
     async def test_one_by_one_a_fault_in_the_middle_leaves_parts_and_the_rest_follows(
         self, tmp_path: Path

@@ -495,6 +495,8 @@ async def test_medications_are_read_once_and_only_from_this_server() -> None:
     assert [(issue.code, issue.reference) for issue in report.issues] == [
         ("REFERENCE_UNREAD", "Medication/m3")
     ]
+    (row,) = [one for one in report.coverage if one.resource_type == "Medication"]
+    assert (row.complete, row.subject, row.reason[:21]) == (False, "", "of those referred to:")
 
 
 async def test_no_capability_statement_is_no_fhir_server() -> None:

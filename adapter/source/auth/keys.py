@@ -93,13 +93,19 @@ def new_key(algorithm: Algorithm) -> SigningKey:
 def add_key(folder: Path, algorithm: Algorithm) -> SigningKey:
     """Make a key and put it first in the folder's private and public sets, keeping older ones (rotation)."""
     made = new_key(algorithm)
-    private = folder / PRIVATE
-    _keep(folder, [made, *(load_keys(private) if private.exists() else [])])
+    _keep(folder, [made, *keys_in(folder)])
     return made
 
 
-def retire_key(folder: Path, kid: str) -> list[SigningKey]:
-    """Take one key out of the folder's sets; what is left. ConfigError if it is not there, or the last."""
+def keys_in(folder: Path) -> list[SigningKey]:
+    """The folder's keys, newest first; none where there is no folder yet."""
+    private = folder / PRIVATE
+    return load_keys(private) if private.exists() else []
+
+
+def retire_key(folder: Path, kid: str, *, dry_run: bool = False) -> list[SigningKey]:
+    """Take one key out of the folder's sets; what is left. ConfigError if it is not there, or the last.
+    ``dry_run`` writes nothing."""
     keys = load_keys(folder / PRIVATE)
     left = [key for key in keys if key.kid != kid]
     if len(left) == len(keys) or not left:
@@ -107,7 +113,8 @@ def retire_key(folder: Path, kid: str) -> list[SigningKey]:
         raise ConfigError(
             what, where=str(folder / PRIVATE), fix="adapter keys list --out FOLDER shows the ids"
         )
-    _keep(folder, left)
+    if not dry_run:
+        _keep(folder, left)
     return left
 
 
