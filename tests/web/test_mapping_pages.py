@@ -179,3 +179,15 @@ async def test_words_of_a_hospital_are_text_and_nothing_else(desk: Desk) -> None
         assert "<script>alert" not in page.text
         assert "<img" not in page.text
         assert "<b>why" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("role", "shown"),
+    [("coordinator", True), ("investigator", True), ("monitor", True), ("sponsor", False), ("admin", False)],
+)
+async def test_values_of_patients_are_on_the_page_of_who_may_see_results(
+    desk: Desk, role: str, shown: bool
+) -> None:
+    page = (await desk.seen_by("somebody", role).open("/mappings")).text
+    assert "NDB24X" in page
+    assert ("9.2 g/24h" in page) is shown
