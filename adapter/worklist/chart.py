@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, timedelta
 from fractions import Fraction
+from html import escape
 from typing import Any
-from xml.sax.saxutils import escape, quoteattr
 
 from adapter.model.quantity import Interval
 from adapter.worklist.timeline import Happening, Panel, Point, Timeline
@@ -40,7 +40,7 @@ def readable(unit: str) -> str:
 def _tag(kind: str, text: str = "", title: str = "", **attributes: object) -> str:
     """One element, everything quoted; ``_class`` and ``text_anchor`` become ``class`` and ``text-anchor``."""
     names = {key.strip("_").replace("_", "-"): value for key, value in attributes.items()}
-    said = "".join(f" {key}={quoteattr(str(value))}" for key, value in names.items())
+    said = "".join(f' {key}="{escape(str(value))}"' for key, value in names.items())
     inner = escape(text) + (f"<title>{escape(title)}</title>" if title else "")
     return f"<{kind}{said}>{inner}</{kind}>" if inner else f"<{kind}{said}/>"
 
