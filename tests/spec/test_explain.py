@@ -140,9 +140,7 @@ def test_who_or_what_is_not_there_is_said_with_what_to_do() -> None:
             trial(), results_of(decisions()["P0"]), "INCL3", explaining.voice_of(trial(), "en")
         )
     with pytest.raises(NotFound, match="adapter monitor"):
-        explaining.chains_of(
-            trial(), results_of(decisions()["P0"]), "O1", explaining.voice_of(trial(), "en")
-        )
+        explaining.chains_of(trial(), results_of(decisions()["P0"]), "O1", explaining.voice_of(trial(), "en"))
 
 
 def test_rules_that_changed_since_do_not_explain_older_verdicts() -> None:

@@ -1,7 +1,7 @@
 """Debian's Chromium for tests of whole tasks, and axe for what it finds on a page.
 
 Playwright drives the browser that is installed (``apt install chromium fonts-wqy-microhei``) and downloads
-none. """
+none."""
 
 from __future__ import annotations
 

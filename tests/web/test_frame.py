@@ -140,6 +140,7 @@ def test_a_route_that_declares_nothing_stops_the_application() -> None:
 
 def test_a_route_declares_one_thing() -> None:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+
     @app.get("/both", dependencies=[Depends(open_to_all("by mistake"))])
     def both(principal: Asks) -> None: ...
 
