@@ -18,7 +18,9 @@ from adapter.mappers.terminology.phrases import normalise_text
 from adapter.mapping.unmapped import Class, Seen, Unmapped
 from adapter.model.terminology import AS_REPORTED, UnitEntry
 
-_LIKE = 45  # of 100; a Chinese name has few letters, and a laboratory adds its own
+# Of 100. Frusemide (呋塞米) is half like dexamethasone (地塞米松): a name alone has to be close. Where the
+# numbers fit too, less will do: a laboratory adds words of its own.
+_CLOSE, _LIKE = 75, 45
 _MOST = 3
 _REMARK = re.compile(r"[(\[].*?[)\]]")
 
@@ -54,13 +56,16 @@ def _concepts(row: Unmapped, terminology: Terminology) -> Iterator[Suggestion]:
     for concept, (name, likeness) in _alike(row, terminology).items():
         known = terminology.concepts[concept]
         if row.about != "finding":
-            yield Suggestion(concept, "", name, likeness)
+            if likeness >= _CLOSE:
+                yield Suggestion(concept, "", name, likeness)
             continue
         units = {one.unit for one in row.samples if one.unit}
         entries = [terminology.unit_for(concept, unit) for unit in sorted(units)]
         if units and known.unit != AS_REPORTED and not any(entries):
             continue
         plausible, numbers = _plausible(row.samples, concept, terminology)
+        if likeness < _CLOSE and not 0 < numbers <= 2 * plausible:
+            continue
         yield Suggestion(concept, next(iter(sorted(units)), ""), name, likeness, plausible, numbers)
 
 

@@ -146,6 +146,20 @@ def test_a_text_without_a_code_is_shown_only_if_several_records_carry_it(trial: 
     assert told("p1", "p2").code.display == "张三 之 病"
 
 
+@pytest.mark.parametrize(
+    ("text", "suggested"),
+    [
+        ("呋塞米片", ()),  # frusemide shares half its letters with dexamethasone
+        ("他克莫司胶囊(自备)", ("tacrolimus",)),
+        ("Prednisone tablets", ("prednisone",)),
+    ],
+)
+def test_a_name_alone_has_to_be_close(text: str, suggested: tuple[str, ...], trial: Trial) -> None:
+    row = Unmapped("code", "intervention", Coding("urn:pharmacy", "X1", text), "", "", 1, 1)
+    found = [one.concept for one in suggestions(row, trial.terminology)]
+    assert set(found) & {"dexamethasone", "tacrolimus", "prednisone"} == set(suggested)
+
+
 def test_the_order_of_the_facts_does_not_matter(screened: tuple[Workspace, str], trial: Trial) -> None:
     facts = pipeline.read_screening(screened[0]).facts
     turned = Facts(
