@@ -34,11 +34,11 @@ SERVE = """
 import os, socket, sys, threading
 import uvicorn
 from pathlib import Path
-from adapter.web.app import create_app
+from adapter.web.app import own_endpoint
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
 taken = socket.create_server(("127.0.0.1", 0))
 print(f"READY http://127.0.0.1:{taken.getsockname()[1]}/fhir", flush=True)
-uvicorn.Server(uvicorn.Config(create_app(Path(sys.argv[1])), log_level="error")).run(sockets=[taken])
+uvicorn.Server(uvicorn.Config(own_endpoint(Path(sys.argv[1])), log_level="error")).run(sockets=[taken])
 """
 WHOLE = [step for step in STEPS if not step.startswith("part ") and step != "failed"]
 ONE_BY_ONE = [step for step in STEPS if step != "failed"]
