@@ -76,9 +76,11 @@ def rows_of(name: str) -> int:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="VmHWM is told by Linux")
 @pytest.mark.parametrize("name", [*formats.OURS, *formats.ODM])
 def test_twice_the_rows_need_the_same_memory(name: str) -> None:
-    """Each writer in a process of its own; 12 MB is what pages and pools vary by."""
-    once, twice = (formats.apart(name, rows_of(name) * times, held=4000)["peak"] for times in (1, 2))
-    assert twice - once < 12e6
+    """Each writer in a process of its own. A row that is held takes 1000 bytes or more (below); pages and
+    pools vary by 12 MB, and by more where row groups are gathered, but not by 300 bytes a row."""
+    rows = rows_of(name)
+    once, twice = (formats.apart(name, rows * times, held=4000)["peak"] for times in (1, 2))
+    assert twice - once < max(12e6, 300 * rows)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="VmHWM is told by Linux")

@@ -155,7 +155,7 @@ def test_e5_a_site_may_confirm_its_kit() -> None:
 def test_a5_an_assumed_elisa_unit_needs_the_limits_of_that_elisa(tmp_path: Path) -> None:
     shutil.copytree(MAPPINGS, tmp_path / "mappings")
     with (tmp_path / "mappings" / "sites" / "demo" / "units.csv").open("a", encoding="utf-8") as table:
-        table.write("pla2r_antibody,,RU/mL,default,laboratory@demo,2019-01-15\n")
+        table.write("pla2r_antibody,,RU/mL,default,,laboratory@demo,2019-01-15\n")
     site = Terminology.load(tmp_path / "mappings", "demo")
 
     def said(limits: str) -> str:

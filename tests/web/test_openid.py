@@ -134,7 +134,9 @@ async def test_roles_come_from_claims_for_this_site_only(
     assert (await browser.get("/fhir/Flag")).status_code == 200
     with engine.connect() as connection:
         grants = connection.exec_driver_sql("SELECT grants FROM session").scalar_one()
-    assert json.loads(grants) == [{"role": "investigator", "study": "S1", "site": "A", "until": ""}]
+    assert json.loads(grants) == [
+        {"role": "investigator", "study": "S1", "site": "A", "until": "", "patient": ""}
+    ]
 
 
 async def test_whoever_has_no_role_here_is_not_let_in(browser: Browser, login: Login) -> None:
