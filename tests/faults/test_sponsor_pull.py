@@ -379,7 +379,10 @@ def lying(files: dict[str, bytes], manifest: dict[str, Any] | None = None, **hea
         (b"", {}),
         (gzip.compress(b"lies", mtime=0), {"Content_Encoding": "gzip"}),
         (gzip.compress(bytes(200_000_000), 1, mtime=0)[:60_000], {"Content_Encoding": "gzip"}),
-        (gzip.compress(bytes(10_000_000), mtime=0), {"Content_Encoding": "gzip"}),  # a bomb of 10 MB for 4 bytes
+        (
+            gzip.compress(bytes(10_000_000), mtime=0),
+            {"Content_Encoding": "gzip"},
+        ),  # a bomb of 10 MB for 4 bytes
         (gzip.compress(b"true", mtime=0)[:-3], {"Content_Encoding": "gzip"}),
         (gzip.compress(b"true", mtime=0) + b"rubbish", {"Content_Encoding": "gzip"}),
         (b"no gzip", {"Content_Encoding": "gzip"}),
