@@ -13,6 +13,7 @@ from rich.table import Table
 
 from adapter.access import Grant
 from adapter.access.passwords import check_password, hash_password
+from adapter.cli.options import DryRunOption, JsonOption, ProtocolOption, WorkspaceOption
 from adapter.cli.terminal import Terminal
 from adapter.config import load_site, product_folder
 from adapter.errors import ConfigError
@@ -27,7 +28,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 _NameArgument = Annotated[str, typer.Argument(help="The account, 2 to 64 of a-z 0-9 . _ -, such as li.wei")]
-_WorkspaceOption = Annotated[Path, typer.Option("--workspace", "-w", help="Folder of the database.")]
 _RoleOption = Annotated[
     list[str],
     typer.Option(
@@ -36,9 +36,6 @@ _RoleOption = Annotated[
 ]
 _SiteOption = Annotated[
     str, typer.Option("--site", help="A folder name under mappings/sites/; * for any where the role may.")
-]
-_ProtocolOption = Annotated[
-    Path | None, typer.Option("--protocol", "-p", help="Protocol folder; NCT03864250 unless given.")
 ]
 _UntilOption = Annotated[
     str,
@@ -53,8 +50,6 @@ _TokenOption = Annotated[
     Path | None,
     typer.Option("--token-file", help="A service's token goes to this new file; else shown once."),
 ]
-_DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would happen, change nothing.")]
-_JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
 
 
 @app.command()
@@ -64,14 +59,14 @@ def add(
     shown_as: Annotated[
         str, typer.Option("--name", help="Printed name, as on signatures; the account's unless given.")
     ] = "",
-    workspace: _WorkspaceOption = Path("workspace"),
+    workspace: WorkspaceOption = Path("workspace"),
     site: _SiteOption = "demo",
-    protocol: _ProtocolOption = None,
+    protocol: ProtocolOption = None,
     until: _UntilOption = "",
     password_file: _PasswordOption = None,
     token_file: _TokenOption = None,
-    dry_run: _DryRunOption = False,
-    as_json: _JsonOption = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Add an account. A person's password is asked for, a service's token made here; both are kept as hashes.
 
@@ -101,12 +96,12 @@ def add(
 def grant(
     name: _NameArgument,
     role: _RoleOption,
-    workspace: _WorkspaceOption = Path("workspace"),
+    workspace: WorkspaceOption = Path("workspace"),
     site: _SiteOption = "demo",
-    protocol: _ProtocolOption = None,
+    protocol: ProtocolOption = None,
     until: _UntilOption = "",
-    dry_run: _DryRunOption = False,
-    as_json: _JsonOption = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Give an account exactly these roles for a study at a site; what it has elsewhere stays.
 
@@ -127,7 +122,7 @@ def grant(
 
 
 @app.command("list")
-def listed(workspace: _WorkspaceOption = Path("workspace"), as_json: _JsonOption = False) -> None:
+def listed(workspace: WorkspaceOption = Path("workspace"), as_json: JsonOption = False) -> None:
     """Show all accounts: name, roles with study, site and end, and whether they are disabled."""
     with open_store(Workspace(workspace), datetime.now(UTC)) as database:
         found = [_plain(one) for one in Accounts(database).listed()]
@@ -145,11 +140,11 @@ def listed(workspace: _WorkspaceOption = Path("workspace"), as_json: _JsonOption
 @app.command()
 def password(
     name: _NameArgument,
-    workspace: _WorkspaceOption = Path("workspace"),
+    workspace: WorkspaceOption = Path("workspace"),
     password_file: _PasswordOption = None,
     token_file: _TokenOption = None,
-    dry_run: _DryRunOption = False,
-    as_json: _JsonOption = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Set another password (for a service: make another token). The account is signed out everywhere, and a
     wait after failed attempts ends."""
@@ -170,9 +165,9 @@ def password(
 @app.command()
 def disable(
     name: _NameArgument,
-    workspace: _WorkspaceOption = Path("workspace"),
-    dry_run: _DryRunOption = False,
-    as_json: _JsonOption = False,
+    workspace: WorkspaceOption = Path("workspace"),
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Let nobody in by this account any more, at once. What it did stays under its name."""
     _switch(name, workspace, dry_run, as_json, on=False)
@@ -181,9 +176,9 @@ def disable(
 @app.command()
 def enable(
     name: _NameArgument,
-    workspace: _WorkspaceOption = Path("workspace"),
-    dry_run: _DryRunOption = False,
-    as_json: _JsonOption = False,
+    workspace: WorkspaceOption = Path("workspace"),
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Let a disabled account sign in again."""
     _switch(name, workspace, dry_run, as_json, on=True)

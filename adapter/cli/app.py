@@ -33,6 +33,7 @@ from adapter.cli import (
     sync_view,
     trail,
 )
+from adapter.cli.options import BaseUrlOption, JsonOption, ProtocolOption, SiteOption, WorkspaceOption
 from adapter.cli.render_view import Form
 from adapter.cli.terminal import Terminal
 from adapter.errors import ConfigError
@@ -65,14 +66,6 @@ app.command()(snapshots.lineage)
 console = Terminal()
 progress = Terminal(stderr=True)
 
-WorkspaceOption = Annotated[
-    Path, typer.Option("--workspace", "-w", help="Folder for landed data and results.")
-]
-SiteOption = Annotated[str, typer.Option("--site", help="A folder name under mappings/sites/.")]
-ProtocolOption = Annotated[
-    Path | None, typer.Option("--protocol", "-p", help="Protocol folder; NCT03864250 unless given.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a machine instead of tables.")]
 AsOfOption = Annotated[
     str, typer.Option("--as-of", help="The day to judge by, YYYY-MM-DD. Today unless given.")
 ]
@@ -100,9 +93,7 @@ def fetch(
     folder: Annotated[
         Path | None, typer.Option("--folder", help="A folder of Bulk Data NDJSON, plain or gzip.")
     ] = None,
-    base_url: Annotated[
-        str, typer.Option("--base-url", help="A FHIR R4 server; the site's own unless given.")
-    ] = "",
+    base_url: BaseUrlOption = "",
     workspace: WorkspaceOption = Path("workspace"),
     protocol: ProtocolOption = None,
     site: SiteOption = "demo",
@@ -278,9 +269,7 @@ def check(
 
 @app.command()
 def writeback(
-    base_url: Annotated[
-        str, typer.Option("--base-url", help="A FHIR R4 server; the site's own unless given.")
-    ] = "",
+    base_url: BaseUrlOption = "",
     workspace: WorkspaceOption = Path("workspace"),
     protocol: ProtocolOption = None,
     site: SiteOption = "demo",

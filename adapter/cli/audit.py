@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from adapter.cli.options import JsonOption, WorkspaceOption
 from adapter.cli.terminal import Terminal
 from adapter.errors import ConfigError
 from adapter.model import wire
@@ -29,17 +30,15 @@ from adapter.writeback.resources import encode
 app = typer.Typer(
     help="Who did what and when, in a chain of hashes that shows any later change.", no_args_is_help=True
 )
-_WorkspaceOption = Annotated[Path, typer.Option("--workspace", "-w", help="Folder of the database.")]
-_JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
 
 
 @app.command()
 def verify(
-    workspace: _WorkspaceOption = Path("workspace"),
+    workspace: WorkspaceOption = Path("workspace"),
     write: Annotated[
         bool, typer.Option("--checkpoint", help="If all is well, write a checkpoint of where it stands.")
     ] = False,
-    as_json: _JsonOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Follow the chain from the first row and compare it with every checkpoint. Exit 1 if anything differs.
 
@@ -64,11 +63,11 @@ def verify(
 
 @app.command()
 def show(
-    workspace: _WorkspaceOption = Path("workspace"),
+    workspace: WorkspaceOption = Path("workspace"),
     since: Annotated[
         str, typer.Option("--since", help="From this day (YYYY-MM-DD, UTC) or time with zone on.")
     ] = "",
-    as_json: _JsonOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Print the rows, oldest first: number, time (UTC), who, what was done, to what, with which counts."""
     from_here = _time(since)
@@ -98,7 +97,7 @@ def export(
     out: Annotated[
         Path | None, typer.Option("--out", help="A new file, readable by you alone; printed unless given.")
     ] = None,
-    workspace: _WorkspaceOption = Path("workspace"),
+    workspace: WorkspaceOption = Path("workspace"),
     since: Annotated[
         str, typer.Option("--since", help="From this day (YYYY-MM-DD, UTC) or time with zone on.")
     ] = "",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from adapter.cli.options import BaseUrlOption, JsonOption, ProtocolOption, SiteOption, WorkspaceOption
 from adapter.cli.terminal import Terminal
 from adapter.doctor import Examination, examine
 from adapter.model import wire
@@ -21,17 +21,11 @@ _COLOUR = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 def doctor(
-    site: Annotated[str, typer.Option("--site", help="A folder name under mappings/sites/.")] = "demo",
-    base_url: Annotated[
-        str, typer.Option("--base-url", help="A FHIR R4 server; the site's own unless given.")
-    ] = "",
-    workspace: Annotated[
-        Path, typer.Option("--workspace", "-w", help="Folder for landed data and results.")
-    ] = Path("workspace"),
-    protocol: Annotated[
-        Path | None, typer.Option("--protocol", "-p", help="Protocol folder; NCT03864250 unless given.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")] = False,
+    site: SiteOption = "demo",
+    base_url: BaseUrlOption = "",
+    workspace: WorkspaceOption = Path("workspace"),
+    protocol: ProtocolOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Try everything this site needs and say what works and what to fix. Writes nothing, shows no patient.
 

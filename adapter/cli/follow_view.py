@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from adapter import following, pipeline
+from adapter.cli.options import JsonLinesOption, LandedFromOption, ProtocolOption, SiteOption, WorkspaceOption
 from adapter.cli.patience import Patience
 from adapter.cli.terminal import Terminal
 from adapter.errors import Retriable
@@ -22,20 +23,14 @@ progress = Terminal(stderr=True)
 
 
 def follow(
-    base_url: Annotated[
-        str, typer.Option("--base-url", help="The server it was landed from; the site's own unless given.")
-    ] = "",
-    workspace: Annotated[
-        Path, typer.Option("--workspace", "-w", help="Folder for landed data and results.")
-    ] = Path("workspace"),
-    protocol: Annotated[
-        Path | None, typer.Option("--protocol", "-p", help="Protocol folder; NCT03864250 unless given.")
-    ] = None,
-    site: Annotated[str, typer.Option("--site", help="A folder name under mappings/sites/.")] = "demo",
+    base_url: LandedFromOption = "",
+    workspace: WorkspaceOption = Path("workspace"),
+    protocol: ProtocolOption = None,
+    site: SiteOption = "demo",
     every: Annotated[float, typer.Option(min=1, help="Seconds between looks into the inbox.")] = 10,
     sweep: Annotated[float, typer.Option(min=0.01, help="Hours after which all is looked at anyway.")] = 24,
     once: Annotated[bool, typer.Option("--once", help="Answer what waits and end, as from cron.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a look.")] = False,
+    as_json: JsonLinesOption = False,
 ) -> None:
     """Answer the hospital's subscriptions: read what changed, screen again whom it touches.
 

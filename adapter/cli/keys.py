@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from adapter.cli.options import DryRunOption, JsonOption
 from adapter.cli.terminal import Terminal
 from adapter.errors import ConfigError
 from adapter.source.auth import keys
@@ -20,8 +21,6 @@ app = typer.Typer(
 _OutOption = Annotated[
     Path, typer.Option("--out", help="Folder of the keys, on a disk of this machine alone.")
 ]
-_DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
-_JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
 
 
 @app.command()
@@ -30,8 +29,8 @@ def new(
     alg: Annotated[
         str, typer.Option("--alg", help="ES384 or RS384, as the hospital's server takes.")
     ] = "ES384",
-    dry_run: _DryRunOption = False,
-    as_json: _JsonOption = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a private key (readable by you alone) and the public JWK Set to register.
 
@@ -61,7 +60,7 @@ def new(
 
 
 @app.command("list")
-def listed(out: _OutOption, as_json: _JsonOption = False) -> None:
+def listed(out: _OutOption, as_json: JsonOption = False) -> None:
     """Show the ids of the keys in a folder, newest first; with --json the public JWK Set itself."""
     found = keys.load_keys(out / PRIVATE)
     if as_json:
@@ -84,7 +83,7 @@ def public(
 def retire(
     kid: Annotated[str, typer.Argument(help="The id of the key, as `adapter keys list` shows it.")],
     out: _OutOption,
-    dry_run: _DryRunOption = False,
+    dry_run: DryRunOption = False,
 ) -> None:
     """Take an old key out of both files, once the hospital knows the new one. The last key is never taken."""
     left = keys.retire_key(out, kid, dry_run=dry_run)

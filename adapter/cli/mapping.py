@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from adapter.cli.options import DryRunOption, JsonOption, ProtocolOption, SiteOption, WorkspaceOption
 from adapter.cli.terminal import Terminal
 from adapter.mapping import decide
 from adapter.mapping.impact import Impact, impact
@@ -25,25 +26,20 @@ app = typer.Typer(
     "change, let a second person approve it, put an earlier file back. See docs/mapping-codes.md.",
     no_args_is_help=True,
 )
-_Where = Annotated[Path, typer.Option("--workspace", "-w", help="Folder of the last screening.")]
-_Protocol = Annotated[Path | None, typer.Option("--protocol", help="Folder of the protocol.")]
-_Site = Annotated[str, typer.Option("--site", help="Name of the folder under mappings/sites.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
 _Number = Annotated[int, typer.Argument(help="A number from adapter mapping proposals.")]
 _Reason = Annotated[str, typer.Option("--reason", help="Why, and where it is written; kept with the row.")]
 _By = Annotated[
     str, typer.Option("--by", help="Who; ADAPTER_ACTOR or the user of this machine unless given.")
 ]
-_DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it would change; keep nothing.")]
 
 
 @app.command("list")
 def listed(
-    workspace: _Where = Path("workspace"),
-    protocol: _Protocol = None,
-    site: _Site = "demo",
+    workspace: WorkspaceOption = Path("workspace"),
+    protocol: ProtocolOption = None,
+    site: SiteOption = "demo",
     most: Annotated[int, typer.Option("--most", min=1, help="How many lines.")] = 40,
-    as_json: _Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """What is unknown, most people first: code, text, numbers as written, and what it may mean."""
     trial = open_trial(protocol, site)
@@ -93,11 +89,11 @@ def propose(
     means: Annotated[str, typer.Option("--means", help="For spelling: the accepted unit.")] = "",
     reason: _Reason = "",
     by: _By = "",
-    workspace: _Where = Path("workspace"),
-    protocol: _Protocol = None,
-    site: _Site = "demo",
-    dry_run: _DryRun = False,
-    as_json: _Json = False,
+    workspace: WorkspaceOption = Path("workspace"),
+    protocol: ProtocolOption = None,
+    site: SiteOption = "demo",
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Propose a row for codes.csv of the site (units.csv with --unit); says whose verdict would change."""
     if unit:
@@ -131,10 +127,10 @@ def propose(
 
 @app.command()
 def proposals(
-    workspace: _Where = Path("workspace"),
-    site: _Site = "demo",
+    workspace: WorkspaceOption = Path("workspace"),
+    site: SiteOption = "demo",
     state: Annotated[str, typer.Option("--state", help="proposed, approved or rejected.")] = "",
-    as_json: _Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """What was proposed, by whom, and what became of it; the newest first."""
     with open_store(Workspace(workspace), datetime.now(UTC)) as engine:
@@ -160,10 +156,10 @@ def approve(
     number: _Number,
     reason: _Reason = "",
     by: _By = "",
-    workspace: _Where = Path("workspace"),
-    protocol: _Protocol = None,
-    site: _Site = "demo",
-    dry_run: _DryRun = False,
+    workspace: WorkspaceOption = Path("workspace"),
+    protocol: ProtocolOption = None,
+    site: SiteOption = "demo",
+    dry_run: DryRunOption = False,
 ) -> None:
     """Write a proposal of somebody else into mappings/sites/<site>; the next screening uses it."""
     trial, now = open_trial(protocol, site), datetime.now(UTC)
@@ -181,9 +177,9 @@ def reject(
     number: _Number,
     reason: _Reason = "",
     by: _By = "",
-    workspace: _Where = Path("workspace"),
-    protocol: _Protocol = None,
-    site: _Site = "demo",
+    workspace: WorkspaceOption = Path("workspace"),
+    protocol: ProtocolOption = None,
+    site: SiteOption = "demo",
 ) -> None:
     """Say no to a proposal, or take one back."""
     trial, now = open_trial(protocol, site), datetime.now(UTC)
@@ -192,7 +188,9 @@ def reject(
 
 
 @app.command()
-def versions(workspace: _Where = Path("workspace"), site: _Site = "demo", as_json: _Json = False) -> None:
+def versions(
+    workspace: WorkspaceOption = Path("workspace"), site: SiteOption = "demo", as_json: JsonOption = False
+) -> None:
     """Every version of the site's files that the adapter has seen: when, who, why."""
     with open_store(Workspace(workspace), datetime.now(UTC)) as engine:
         rows = MappingLog(engine).versions(site)
@@ -209,10 +207,10 @@ def rollback(
     number: Annotated[int, typer.Argument(help="A number from adapter mapping versions.")],
     reason: _Reason = "",
     by: _By = "",
-    workspace: _Where = Path("workspace"),
-    protocol: _Protocol = None,
-    site: _Site = "demo",
-    dry_run: _DryRun = False,
+    workspace: WorkspaceOption = Path("workspace"),
+    protocol: ProtocolOption = None,
+    site: SiteOption = "demo",
+    dry_run: DryRunOption = False,
 ) -> None:
     """Put a file back as it was in a version, as a new version."""
     trial, now = open_trial(protocol, site), datetime.now(UTC)

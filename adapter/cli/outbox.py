@@ -14,6 +14,7 @@ import typer
 from rich.table import Table
 from sqlalchemy import Engine
 
+from adapter.cli.options import DryRunOption, JsonOption, WorkspaceOption
 from adapter.cli.terminal import Terminal
 from adapter.errors import ConfigError
 from adapter.model import wire
@@ -28,8 +29,6 @@ app = typer.Typer(
     help="What is to be written, how far it came, and a person's leave for it. See docs/write-back.md.",
     no_args_is_help=True,
 )
-_WorkspaceOption = Annotated[Path, typer.Option("--workspace", "-w", help="Folder of the database.")]
-_JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
 _Numbers = Annotated[list[int] | None, typer.Argument(help="Numbers from adapter outbox list.")]
 _ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept with the decision.")]
 _ByOption = Annotated[
@@ -42,8 +41,8 @@ _AllOption = Annotated[bool, typer.Option("--all", help="Every row that waits fo
 def listed(
     state: Annotated[str, typer.Option("--state", help=f"One of {', '.join(STATES)}.")] = "",
     subject: Annotated[str, typer.Option("--subject", help="Patient.id of one person.")] = "",
-    workspace: _WorkspaceOption = Path("workspace"),
-    as_json: _JsonOption = False,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
 ) -> None:
     """One line a row, oldest first: number, state, person, verdict, proposed status, rung, reason."""
     if state and state not in STATES:
@@ -66,7 +65,7 @@ def listed(
 @app.command()
 def show(
     number: Annotated[int, typer.Argument(help="A number from adapter outbox list.")],
-    workspace: _WorkspaceOption = Path("workspace"),
+    workspace: WorkspaceOption = Path("workspace"),
 ) -> None:
     """Print one row as JSON: the very resources that would be sent, and who said what to them."""
     with _opened(workspace) as engine:
@@ -83,7 +82,7 @@ def approve(
     every: _AllOption = False,
     reason: _ReasonOption = "",
     by: _ByOption = "",
-    workspace: _WorkspaceOption = Path("workspace"),
+    workspace: WorkspaceOption = Path("workspace"),
 ) -> None:
     """Allow exactly this content to be sent by the next adapter writeback. Other content asks again."""
     _decide("approved", numbers or [], every, reason, by, workspace)
@@ -95,7 +94,7 @@ def reject(
     every: _AllOption = False,
     reason: _ReasonOption = "",
     by: _ByOption = "",
-    workspace: _WorkspaceOption = Path("workspace"),
+    workspace: WorkspaceOption = Path("workspace"),
 ) -> None:
     """Say no to exactly this content. It is not sent, and not asked again until there is news."""
     _decide("rejected", numbers or [], every, reason, by, workspace)
@@ -110,10 +109,8 @@ def settle(
     absent: Annotated[bool, typer.Option("--absent", help="It never arrived; it is sent again.")] = False,
     reason: _ReasonOption = "",
     by: _ByOption = "",
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")
-    ] = False,
-    workspace: _WorkspaceOption = Path("workspace"),
+    dry_run: DryRunOption = False,
+    workspace: WorkspaceOption = Path("workspace"),
 ) -> None:
     """Say what became of a write whose answer was lost, where the server lets only people look.
 

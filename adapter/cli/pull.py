@@ -10,6 +10,7 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from adapter.cli.options import JsonOption
 from adapter.cli.terminal import Terminal
 from adapter.client import Listed, Planned, SponsorClient
 from adapter.errors import ConfigError
@@ -44,7 +45,7 @@ def pull(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be fetched, change nothing.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Pull a snapshot from a site: every file is held against the manifest, and the folder changes at once.
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from adapter import logs, pipeline, routine
+from adapter.cli.options import BaseUrlOption, JsonLinesOption, ProtocolOption, SiteOption, WorkspaceOption
 from adapter.cli.outbox import own_endpoint
 from adapter.cli.patience import Patience
 from adapter.cli.terminal import Terminal
@@ -21,16 +22,10 @@ console = Terminal()
 
 
 def run(
-    base_url: Annotated[
-        str, typer.Option("--base-url", help="The hospital's server; the site's own unless given.")
-    ] = "",
-    workspace: Annotated[
-        Path, typer.Option("--workspace", "-w", help="Folder for landed data and results.")
-    ] = Path("workspace"),
-    protocol: Annotated[
-        Path | None, typer.Option("--protocol", "-p", help="Protocol folder; NCT03864250 unless given.")
-    ] = None,
-    site: Annotated[str, typer.Option("--site", help="A folder name under mappings/sites/.")] = "demo",
+    base_url: BaseUrlOption = "",
+    workspace: WorkspaceOption = Path("workspace"),
+    protocol: ProtocolOption = None,
+    site: SiteOption = "demo",
     every: Annotated[
         float, typer.Option(min=0, help="Hours between the starts of rounds; 0: one round, as from cron.")
     ] = 0,
@@ -38,7 +33,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read and judge; write nothing to the hospital, send no mail.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a round.")] = False,
+    as_json: JsonLinesOption = False,
 ) -> None:
     """Read what changed, screen, follow those on the study, tell the hospital, and mail a digest of counts.
 

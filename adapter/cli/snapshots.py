@@ -13,6 +13,7 @@ import msgspec
 import typer
 from rich.table import Table
 
+from adapter.cli.options import JsonOption, WorkspaceOption
 from adapter.cli.terminal import Terminal
 from adapter.errors import NotFound
 from adapter.exports import difference as differences
@@ -28,17 +29,15 @@ from adapter.source.landing import open_landing
 from adapter.trial import Workspace
 
 console = Terminal()
-_WorkspaceOption = Annotated[Path, typer.Option("--workspace", "-w", help="Folder of the results.")]
 _ProfileOption = Annotated[
     Profile, typer.Option("--profile", help="Whose latest snapshot: of the sponsor or of research.")
 ]
-_JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
 
 
 def snapshots(
-    workspace: _WorkspaceOption = Path("workspace"),
+    workspace: WorkspaceOption = Path("workspace"),
     verify: Annotated[bool, typer.Option("--verify", help="Compare every file with its manifest.")] = False,
-    as_json: _JsonOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """List the packages that were exported; each stays as it was under exports/snapshots/<id>.
 
@@ -65,9 +64,9 @@ def snapshots(
 def diff(
     former: Annotated[str, typer.Argument(help="Id of a snapshot, or the beginning of one.")],
     latter: Annotated[str, typer.Argument(help="Another one; latest is the last.")] = "latest",
-    workspace: _WorkspaceOption = Path("workspace"),
+    workspace: WorkspaceOption = Path("workspace"),
     profile: _ProfileOption = "sponsor",
-    as_json: _JsonOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Which subjects and records differ between two snapshots, and which source correction caused it."""
     here = Workspace(workspace)
@@ -85,10 +84,10 @@ def lineage(
     subject: Annotated[str, typer.Argument(help="SUBJID or USUBJID: 001-003.")],
     number: Annotated[int, typer.Argument(help="The record's --SEQ or ASEQ; 0 in a dataset without, as DM.")],
     variable: Annotated[str, typer.Argument(help="A variable: LBSTRESN, AVAL.")],
-    workspace: _WorkspaceOption = Path("workspace"),
+    workspace: WorkspaceOption = Path("workspace"),
     snapshot: Annotated[str, typer.Option("--snapshot", help="Id of a snapshot.")] = "latest",
     profile: _ProfileOption = "sponsor",
-    as_json: _JsonOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Where one cell comes from: FHIR resource, version, original text and each transformation.
 

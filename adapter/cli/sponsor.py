@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from adapter.cli.options import DryRunOption, JsonOption, ProtocolOption, SiteOption, WorkspaceOption
 from adapter.cli.terminal import Terminal
 from adapter.errors import AdapterError, ConfigError
 from adapter.exports.profile import Profile
@@ -22,9 +23,6 @@ app = typer.Typer(
     help="Tokens by which sponsors pull snapshots; each opens one study, site and profile, until a day.",
     no_args_is_help=True,
 )
-_WorkspaceOption = Annotated[Path, typer.Option("--workspace", "-w", help="Folder of the database.")]
-_JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
-_DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would happen, change nothing.")]
 _MOST_DAYS = 366
 
 
@@ -33,11 +31,9 @@ def grant(
     name: Annotated[
         str, typer.Argument(help="Who pulls, as the audit will say it: statistics@sponsor.example.")
     ],
-    workspace: _WorkspaceOption = Path("workspace"),
-    site: Annotated[str, typer.Option("--site", help="A folder name under mappings/sites/.")] = "demo",
-    protocol: Annotated[
-        Path | None, typer.Option("--protocol", "-p", help="Protocol folder; NCT03864250 unless given.")
-    ] = None,
+    workspace: WorkspaceOption = Path("workspace"),
+    site: SiteOption = "demo",
+    protocol: ProtocolOption = None,
     profile: Annotated[
         Profile, typer.Option("--profile", help="Which datasets: sponsor (true dates) or research (moved).")
     ] = "sponsor",
@@ -46,8 +42,8 @@ def grant(
         Path | None,
         typer.Option("--out", help="A new file to write it to, readable by you alone; shown unless given."),
     ] = None,
-    dry_run: _DryRunOption = False,
-    as_json: _JsonOption = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a token. It is shown this once and kept as a hash: who loses it gets another one.
 
@@ -85,7 +81,7 @@ def grant(
 
 
 @app.command("list")
-def listed(workspace: _WorkspaceOption = Path("workspace"), as_json: _JsonOption = False) -> None:
+def listed(workspace: WorkspaceOption = Path("workspace"), as_json: JsonOption = False) -> None:
     """Show all tokens ever granted, without their secrets: whose, for what, until when, what came last."""
     now = datetime.now(UTC)
     with open_store(Workspace(workspace), now) as database:
@@ -106,9 +102,9 @@ def listed(workspace: _WorkspaceOption = Path("workspace"), as_json: _JsonOption
 @app.command()
 def revoke(
     name: Annotated[str, typer.Argument(help="Name or id of a token, as `adapter sponsor list` shows it.")],
-    workspace: _WorkspaceOption = Path("workspace"),
-    dry_run: _DryRunOption = False,
-    as_json: _JsonOption = False,
+    workspace: WorkspaceOption = Path("workspace"),
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """End a token now: the next request with it is refused. What was pulled is with the sponsor."""
     now = datetime.now(UTC)

@@ -12,6 +12,7 @@ from rich.progress import Progress
 
 from adapter import certificate, fetching, pipeline
 from adapter.cli import fetch_view, trail
+from adapter.cli.options import JsonOption, LandedFromOption, ProtocolOption, SiteOption, WorkspaceOption
 from adapter.cli.terminal import Terminal
 from adapter.model import wire
 from adapter.pipeline import Workspace
@@ -20,22 +21,16 @@ from adapter.source.landing import open_landing
 console = Terminal()
 progress = Terminal(stderr=True)
 
-_WORKSPACE = typer.Option("--workspace", "-w", help="Folder for landed data and results.")
-_PROTOCOL = typer.Option("--protocol", "-p", help="Protocol folder; NCT03864250 unless given.")
-_SITE = typer.Option("--site", help="A folder name under mappings/sites/.")
-
 
 def sync(
-    base_url: Annotated[
-        str, typer.Option("--base-url", help="The server it was landed from; the site's own unless given.")
-    ] = "",
-    workspace: Annotated[Path, _WORKSPACE] = Path("workspace"),
-    protocol: Annotated[Path | None, _PROTOCOL] = None,
-    site: Annotated[str, _SITE] = "demo",
+    base_url: LandedFromOption = "",
+    workspace: WorkspaceOption = Path("workspace"),
+    protocol: ProtocolOption = None,
+    site: SiteOption = "demo",
     full: Annotated[
         bool, typer.Option("--full", help="Read everything anew; what comes stands, even if older.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Bring landed data up to date: corrections, deletions, merges, who is new and who is gone.
 
@@ -81,11 +76,11 @@ def sync(
 
 
 def coverage(
-    workspace: Annotated[Path, _WORKSPACE] = Path("workspace"),
-    protocol: Annotated[Path | None, _PROTOCOL] = None,
-    site: Annotated[str, _SITE] = "demo",
+    workspace: WorkspaceOption = Path("workspace"),
+    protocol: ProtocolOption = None,
+    site: SiteOption = "demo",
     lang: Annotated[certificate.Language, typer.Option("--lang", help="Language of the page.")] = "en",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what was asked of the hospital, what came and what did not, and which silence means absence.
 
