@@ -46,8 +46,8 @@ class PartialDate(msgspec.Struct, frozen=True):
     def iso(self) -> str:
         """ISO 8601 at the known precision in the site's zone, without offset (SDTM --DTC)."""
         if self.at is not None:
-            with_seconds = self.at.second or re.search(r"T\d{2}:\d{2}:\d{2}", self.text)
-            return self.at.strftime("%Y-%m-%dT%H:%M:%S" if with_seconds else "%Y-%m-%dT%H:%M")
+            with_seconds = self.at.second or self.text[16:17] == ":"
+            return self.at.isoformat()[: len("2019-06-03T08:00:00" if with_seconds else "2019-06-03T08:00")]
         return self.first.isoformat()[: {"year": 4, "month": 7}.get(self.precision, 10)]
 
     @property

@@ -12,8 +12,10 @@ import msgspec
 from adapter.model.dates import add_days, add_months, counted
 
 
-class Node(msgspec.Struct, frozen=True, kw_only=True):
+class Node(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     """Anything a protocol file says; ``where`` is its place in that file.
+
+    A node never changes and is hashed once, so that what a rule came to for a person can be kept by it.
 
     ``unsaid`` names the fields that do not take part in meaning.
     """

@@ -40,7 +40,7 @@ class Interval(msgspec.Struct, frozen=True, order=False):
 
     @classmethod
     def exactly(cls, value: Fraction | Decimal | int) -> Interval:
-        number = Fraction(value)
+        number = value if isinstance(value, Fraction) else Fraction(value)
         return cls(number, number)
 
     @classmethod
@@ -63,7 +63,8 @@ class Interval(msgspec.Struct, frozen=True, order=False):
     @property
     def point(self) -> Fraction | None:
         """The one number this interval holds, or None if it holds more than one."""
-        return self.low if self.low is not None and self.low == self.high else None
+        low, high = self.low, self.high
+        return low if low is not None and (low is high or low == high) else None
 
     def scaled(self, factor: Fraction | int, offset: Fraction | int = 0) -> Interval:
         """``x * factor + offset`` for every x; a negative factor turns the interval round."""
@@ -113,8 +114,9 @@ class Interval(msgspec.Struct, frozen=True, order=False):
         return _OPERATORS[comparison](self.high, threshold)
 
     def __str__(self) -> str:
-        if self.point is not None:
-            return number_text(self.point)
+        point = self.point
+        if point is not None:
+            return number_text(point)
         if self.low is None and self.high is not None:
             return f"{'<=' if self.high_closed else '<'}{number_text(self.high)}"
         if self.high is None and self.low is not None:
@@ -128,20 +130,18 @@ class Interval(msgspec.Struct, frozen=True, order=False):
 
 def number_text(number: Fraction, places: int = 6) -> str:
     """Shortest exact decimal text; a number without one is shown to ``places`` and marked ``~``."""
-    denominator = number.denominator
-    twos = fives = 0
-    while denominator % 2 == 0:
-        denominator //= 2
-        twos += 1
-    while denominator % 5 == 0:
-        denominator //= 5
-        fives += 1
+    numerator, denominator = number.as_integer_ratio()
     if denominator == 1:
+        return str(numerator)
+    twos = (denominator & -denominator).bit_length() - 1
+    rest, fives = denominator >> twos, 0
+    while rest % 5 == 0:
+        rest //= 5
+        fives += 1
+    if rest == 1:
         digits = max(twos, fives)
-        scaled = number * 10**digits
-        text = f"{abs(scaled.numerator):0{digits + 1}d}"
-        text = f"{text[:-digits]}.{text[-digits:]}" if digits else text
-        return f"-{text}" if number < 0 else text
+        text = f"{abs(numerator) * 10**digits // denominator:0{digits + 1}d}"
+        return f"{'-' if numerator < 0 else ''}{text[:-digits]}.{text[-digits:]}"
     scaled = abs(number) * 10**places
     text = f"{round(scaled):0{places + 1}d}"
     return f"~{'-' if number < 0 else ''}{text[:-places]}.{text[-places:]}"
@@ -158,9 +158,10 @@ def brief(value: Interval) -> str:
     >>> brief(Interval.exactly(Fraction("97.2041234567")))
     '~97.204'
     """
-    if value.point is None or len(str(value)) <= _LONG:
-        return str(value)
-    return f"~{number_text(Fraction(round(value.point * 1000), 1000))}"
+    point, text = value.point, str(value)
+    if point is None or len(text) <= _LONG:
+        return text
+    return f"~{number_text(Fraction(round(point * 1000), 1000))}"
 
 
 _NUMBER = re.compile(r"[+-]?\d{1,40}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,3})?", re.ASCII)

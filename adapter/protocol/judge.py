@@ -116,10 +116,10 @@ def _bound(value: Interval, row: Finding, bound: Bound, context: Context) -> Jud
     flags: tuple[str, ...] = ()
     if threshold.point is not None and value.touches(threshold.point) and value.contains(threshold.point):
         flags = ("BOUNDARY",)
-    needs = (f"an exact value: {value} {unit} does not settle {symbol} {threshold} {unit}",)
-    return Judged(
-        truth, compared, distance(value, threshold, unit), flags, needs if truth is Truth.UNKNOWN else ()
-    )
+    needs: tuple[str, ...] = ()
+    if truth is Truth.UNKNOWN:
+        needs = (f"an exact value: {value} {unit} does not settle {symbol} {threshold} {unit}",)
+    return Judged(truth, compared, distance(value, threshold, unit), flags, needs)
 
 
 def compare_intervals(value: Interval, comparison: Comparison, threshold: Interval) -> Truth:

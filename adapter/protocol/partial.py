@@ -64,15 +64,15 @@ class Reach(msgspec.Struct):
     """The resource types that each condition of one protocol looks at, worked out once."""
 
     protocol: Protocol
-    known: dict[int, tuple[Condition, _Types, _Types]] = {}
+    known: dict[Condition, tuple[_Types, _Types]] = {}
 
     def of(self, condition: Condition) -> tuple[_Types, _Types]:
         """Types whose further records add to those a condition looks at; and types whose further records
         may change what these mean: the days, limits and guards that it names."""
-        found = self.known.get(id(condition))
+        found = self.known.get(condition)
         if found is None:
-            found = self.known[id(condition)] = condition, _own(condition), self._turning(condition)
-        return found[1:]
+            found = self.known[condition] = _own(condition), self._turning(condition)
+        return found
 
     def of_ladder(self, ladder: Ladder) -> _Types:
         own = (_own(part) for part in descend(ladder))
