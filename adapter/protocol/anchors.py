@@ -70,7 +70,7 @@ def _event(rule: EventDay, context: Context) -> Span | None:
     rows = [
         row
         for name in rule.concepts
-        for row in context.events.get(name, ())
+        for row in context.record.events.get(name, ())
         if not row.excluded
         and row.use not in ("SUPP", "NEVER")
         and row.presence in ("present", "past")
@@ -101,7 +101,7 @@ def _exposure(rule: ExposureDay, context: Context) -> Span | None:
     if frame is None:
         return None
     found = []
-    for row in context.interventions:
+    for row in context.record.interventions:
         when = row.start if rule.edge == "start" else row.exposure_end or row.end
         if row.concept not in rule.drugs or row.excluded or row.use in ("SUPP", "NEVER") or when is None:
             continue

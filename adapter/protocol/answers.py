@@ -19,7 +19,7 @@ def latest_answers(link: str, context: Context) -> tuple[tuple[Finding, ...], tu
     """
     usable = [
         row
-        for row in context.answers.get(link, ())
+        for row in context.record.answers.get(link, ())
         if not row.excluded and row.when is not None and row.when.first <= context.as_of.last
     ]
     if not usable:

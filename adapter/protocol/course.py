@@ -216,7 +216,7 @@ def assigned_arms(context: Context) -> tuple[tuple[str, ...], tuple[Evidence, ..
     study = context.protocol.study.identifier or context.protocol.id
     rows = [
         row
-        for row in context.events.get("research_subject", ())
+        for row in context.record.events.get("research_subject", ())
         if not row.excluded
         and row.presence in ("present", "past")
         and row.attribute("assigned_arm")

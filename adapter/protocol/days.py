@@ -16,7 +16,7 @@ from adapter.model.kleene import Truth
 from adapter.model.selection import DateRelation
 
 
-class Span(msgspec.Struct, frozen=True):
+class Span(msgspec.Struct, frozen=True, cache_hash=True):
     """The calendar days a moment may be, with the records that say so."""
 
     first: date
@@ -58,7 +58,7 @@ def _known(surely: bool, surely_not: bool) -> Truth:
     return Truth.FALSE if surely_not else Truth.UNKNOWN
 
 
-class Frame(msgspec.Struct, frozen=True):
+class Frame(msgspec.Struct, frozen=True, cache_hash=True):
     """A period with its ends worked out; an absent end is unbounded."""
 
     start: Span | None = None
@@ -66,9 +66,11 @@ class Frame(msgspec.Struct, frozen=True):
 
     def holds(self, when: PartialDate) -> Truth:
         """Whether a day lies in the period, both ends included."""
-        span = Span.of(when)
-        after = Truth.TRUE if self.start is None else compare_days(self.start, "on_or_before", span)
-        before = Truth.TRUE if self.end is None else compare_days(span, "on_or_before", self.end)
+        after = before = Truth.TRUE
+        if self.start is not None:
+            after = _known(self.start.last <= when.first, self.start.first > when.last)
+        if self.end is not None:
+            before = _known(when.last <= self.end.first, when.first > self.end.last)
         return after & before
 
     def __str__(self) -> str:

@@ -35,7 +35,7 @@ def rows_of(drugs: tuple[str, ...], context: Context) -> tuple[Intervention, ...
     """Usable rows; an order that was filled is no exposure of its own but still says the dose."""
     return tuple(
         row
-        for row in context.interventions
+        for row in context.record.interventions
         if row.concept in drugs and row.excluded in ("", "FILLED") and row.use not in ("SUPP", "NEVER")
         if row.start is not None and row.start.first <= context.as_of.last
     )

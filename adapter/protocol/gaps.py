@@ -30,7 +30,7 @@ def gap_outcome(test: GapIs, context: Context, held: tuple[Run, ...]) -> Outcome
     if frame is None or frame.start is None or frame.start.day is None:
         return Outcome(Truth.UNKNOWN, needs=context.missing(test.period.start, test.period.end))
     start, end = frame.start.day, frame.end.last if frame.end else context.as_of.last
-    rows = [row for row in context.interventions if row.concept in test.drugs and _counts(row)]
+    rows = [row for row in context.record.interventions if row.concept in test.drugs and _counts(row)]
     if not rows or start > end:
         return Outcome(Truth.UNKNOWN, needs=(f"records of {test.label}, {frame}",))
     sure = [run for row in rows if (run := _sure(row, context.as_of.last))]

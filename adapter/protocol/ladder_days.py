@@ -49,7 +49,7 @@ def named_day(rule: DayName, entered: date, until: date, context: Context) -> Na
     """
     answers = [
         row
-        for row in context.answers.get(rule.link, ())
+        for row in context.record.answers.get(rule.link, ())
         if rule.link and not row.excluded
         if row.when is not None and row.when.first <= context.as_of.last
         if row.value_date is not None
@@ -60,7 +60,7 @@ def named_day(rule: DayName, entered: date, until: date, context: Context) -> Na
         return Named(_day_of(chosen.value_date), evidence=(evidence_of(chosen, "used"),))
     starts = [
         (row.start.first, row)
-        for row in context.interventions
+        for row in context.record.interventions
         if rule.by is not None and _selected(row, rule)
         if row.start is not None and row.start.day is not None and entered <= row.start.first <= until
     ]

@@ -32,7 +32,7 @@ def dose_before(dosing: Dosing, day: date, after: Dose | None, context: Context)
     An order of the step's own day may already answer it, so it does not count. If nothing newer than the last
     step (``after``) is on record, the dose that step asked for stands, with DOSE_NOT_RECORDED.
     """
-    rows = [row for row in context.interventions if _counts(row, dosing, day)]
+    rows = [row for row in context.record.interventions if _counts(row, dosing, day)]
     since = after.on if after is not None else None
     rows = [row for row in rows if since is None or (row.start is not None and row.start.first >= since)]
     if not rows:

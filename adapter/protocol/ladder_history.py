@@ -7,18 +7,16 @@ not on record, and the revision says so.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from datetime import date
 
 import msgspec
 
-from adapter.model.dates import add_days, on_day
+from adapter.model.dates import add_days
 from adapter.model.facts import Finding
 from adapter.model.ladder import Ladder
 from adapter.model.monitoring import LadderState, LadderStep
 from adapter.protocol.context import Context
-from adapter.protocol.days import Span
 from adapter.protocol.ladder_replay import replay
 
 REPLACED = "SUPERSEDED"
@@ -34,7 +32,9 @@ class _Known(msgspec.Struct, frozen=True):
 
 def revisions(ladder: Ladder, context: Context) -> tuple[str, ...]:
     """What replays of earlier days would have done otherwise, in the order in which it became known."""
-    known = {name: _versions(rows) for name, rows in context.findings.items() if name in _concepts(ladder)}
+    watched = _concepts(ladder)
+    findings = context.record.findings
+    known = {name: _versions(rows) for name, rows in findings.items() if name in watched}
     found: list[str] = []
     for day in _turning_days(known, ladder.turnaround, context):
         before = replay(ladder, _as_known(known, add_days(day, -1), context))
@@ -101,16 +101,7 @@ def _turning_days(known: dict[str, tuple[_Known, ...]], turnaround: int, context
 
 
 def _as_known(known: dict[str, tuple[_Known, ...]], day: date, context: Context) -> Context:
-    findings = {name: [*_standing(versions, day)] for name, versions in known.items()}
-    return _view(context, day, {**context.findings, **findings})
-
-
-def _view(context: Context, day: date, findings: dict[str, list[Finding]]) -> Context:
-    """The same subject on another as-of day with other readings; days already worked out stay."""
-    other = copy.copy(context)
-    other.as_of = Span.of(on_day(day))
-    other.findings = findings
-    return other
+    return context.as_known(day, {name: _standing(versions, day) for name, versions in known.items()})
 
 
 def _standing(versions: Iterable[_Known], day: date) -> Iterable[Finding]:
@@ -158,13 +149,14 @@ def _undated(ladder: Ladder, known: dict[str, tuple[_Known, ...]], context: Cont
     }
     if not any(pairs.values()):
         return []
-    findings = dict(context.findings)
+    findings = dict[str, list[Finding]]()
     for name, versions in pairs.items():
         older = [version.row for version in versions if version.row.value is not None]
-        newer = [row for row in findings[name] if not any(_replaces(row, old) for old in older)]
+        rows = context.record.findings[name]
+        newer = [row for row in rows if not any(_replaces(row, old) for old in older)]
         kept = [row for row in newer if row not in older]
         findings[name] = [*kept, *(msgspec.structs.replace(row, excluded="") for row in older)]
-    before = replay(ladder, _view(context, context.as_of.last, findings))
+    before = replay(ladder, context.as_known(context.as_of.last, findings))
     after = {_move(step) for step in replay(ladder, context).steps}
     return [
         f"{_would_have(step, ladder)}; result corrected since, on a day not on record"

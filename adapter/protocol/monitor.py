@@ -6,7 +6,7 @@ the as-of day is seen. Software proposes; a person confirms.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import date, tzinfo
 
 import msgspec
@@ -55,7 +55,7 @@ def monitor(
     if len(facts.subjects) != 1:
         raise ValueError(f"facts of exactly one subject are needed, not {len(facts.subjects)}")
     facts = _up_to(as_of, facts)
-    context = enrolled_context(protocol, facts, as_of=as_of, zone=zone)
+    context = Context(protocol, facts, as_of=as_of, zone=zone, find_day=find_day, decide=decide)
     zero = day_zero(context)
     found = Monitoring(
         subject=facts.subjects[0].id,
@@ -66,8 +66,7 @@ def monitor(
     )
     if zero is not None:
         states = tuple(climb(ladder, context) for ladder in ladders)
-        context = enrolled_context(protocol, facts, as_of=as_of, zone=zone, ladders=states)
-        found = _watched(found, zero, context, states)
+        found = _watched(found, zero, context.with_ladders(states), states)
     return msgspec.structs.replace(found, fingerprint=_fingerprint(found))
 
 
@@ -83,19 +82,6 @@ def _up_to(as_of: date, facts: Facts) -> Facts:
         events=tuple(row for row in facts.events if begun(row.start)),
         interventions=tuple(row for row in facts.interventions if begun(row.start)),
     )
-
-
-def enrolled_context(
-    protocol: Protocol,
-    facts: Facts,
-    *,
-    as_of: date,
-    zone: tzinfo,
-    ladders: Iterable[LadderState] = (),
-) -> Context:
-    """What conditions about an enrolled subject are asked of."""
-    known: Mapping[str, LadderState] = {state.ladder: state for state in ladders}
-    return Context(protocol, facts, as_of=as_of, zone=zone, find_day=find_day, decide=decide, ladders=known)
 
 
 def day_zero(context: Context) -> date | None:

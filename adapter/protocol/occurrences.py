@@ -48,7 +48,7 @@ def _events(test: EventTest, context: Context) -> list[Event]:
     return [
         row
         for name in test.concepts
-        for row in context.events.get(name, ())
+        for row in context.record.events.get(name, ())
         if not test.category or row.category == test.category
     ]
 
@@ -127,7 +127,7 @@ def exposure_outcome(test: ExposureTest, context: Context) -> Outcome:
     frame = context.frame(test.period)
     if frame is None:
         return _no_frame(test.period, context)
-    rows = [(row, _exposure_fits(row, test, frame)) for row in context.interventions if _selected(row, test)]
+    rows = [(row, _exposure_fits(row, test, frame)) for row in _exposures(test, context)]
     evidence = tuple(_exposure_evidence(row, fits, frame) for row, fits in rows)
     truth = any_of(fits for _, fits in rows)
     boundary = tuple("BOUNDARY" for row, _ in rows if not row.excluded and _touches(row, frame))
@@ -138,6 +138,10 @@ def exposure_outcome(test: ExposureTest, context: Context) -> Outcome:
     if truth is Truth.TRUE:
         return Outcome(truth, evidence, unique((*flags, *boundary)), distance=_nearest_exposure(rows, frame))
     return Outcome(truth, evidence, flags, (f"exact dates and route of {test.label}",))
+
+
+def _exposures(test: ExposureTest, context: Context) -> list[Intervention]:
+    return [row for row in context.record.interventions if _selected(row, test)]
 
 
 def _selected(row: Intervention, test: ExposureTest) -> bool:
@@ -259,4 +263,4 @@ def near_occurrence(
     frame = Frame(Span.of(when).shifted(-margin, "days"), Span.of(when).shifted(margin, "days"))
     if isinstance(test, EventTest):
         return any_of(_event_fits(row, test, frame) for row in _events(test, context))
-    return any_of(_exposure_fits(row, test, frame) for row in context.interventions if _selected(row, test))
+    return any_of(_exposure_fits(row, test, frame) for row in _exposures(test, context))

@@ -19,7 +19,7 @@ from adapter.model.kleene import Truth
 from adapter.model.nodes import Period
 from adapter.model.selection import Bounds, Codes, Exists, MeasuredBy, NotDuring, ReadingTest, Selection
 from adapter.protocol.averages import AVERAGES, averaged
-from adapter.protocol.context import Context, finding_order
+from adapter.protocol.context import Context
 from adapter.protocol.days import Frame, Span
 from adapter.protocol.occurrences import near_occurrence
 from adapter.protocol.timing import timing_of
@@ -68,12 +68,16 @@ def collect(selection: Selection, context: Context) -> Pool:
     frame = context.frame(selection.period)
     if frame is None:
         return Pool(None)
+    return context.once(("pool", selection, frame), lambda: _collected(selection, frame, context))
+
+
+def _collected(selection: Selection, frame: Frame, context: Context) -> Pool:
     valid: list[Finding] = []
     troubled: list[tuple[Finding, str]] = []
     ignored: list[tuple[Finding, str]] = []
     support = _support(selection, frame, context)
     outside = None
-    for row in _rows(selection.concepts, context):
+    for row in context.record.readings(selection.concepts):
         inside = Truth.UNKNOWN if row.when is None else frame.holds(row.when)
         if inside is Truth.FALSE:
             outside = row if not row.excluded else outside
@@ -109,14 +113,10 @@ def _outdated(row: Finding, valid: list[Finding], last: int) -> bool:
     return sum(_later(other, row) for other in valid) >= last
 
 
-def _rows(concepts: tuple[str, ...], context: Context) -> list[Finding]:
-    return sorted((row for name in concepts for row in context.findings.get(name, ())), key=finding_order)
-
-
 def _support(selection: Selection, frame: Frame, context: Context) -> list[Finding]:
     return [
         row
-        for row in _rows(selection.support, context)
+        for row in context.record.readings(selection.support)
         if row.when is not None and not row.excluded and frame.holds(row.when) is not Truth.FALSE
     ]
 

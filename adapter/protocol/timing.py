@@ -48,7 +48,7 @@ def hours_after_intake(row: Finding, timed: Timed, context: Context) -> Fraction
         return None
     intakes = [
         taken
-        for given in context.interventions
+        for given in context.record.interventions
         if given.concept in timed.drugs and given.kind == "administration" and not given.excluded
         if given.start is not None and (taken := given.start.at) is not None and taken < sampled
     ]
