@@ -21,7 +21,7 @@ Use = Literal["AUTO", "FLAG", "SUPP", "NEVER"]
 Answer = Literal["", "positive", "weak_positive", "negative", "equivocal", "invalid"]
 
 
-class Source(msgspec.Struct, frozen=True, order=True):
+class Source(msgspec.Struct, frozen=True, order=True, cache_hash=True):
     """Where a fact comes from: the evidence pointer of every row.
 
     ``reference`` is ``Type/id``; ``version`` is ``meta.versionId`` (or ``meta.lastUpdated``, or "");

@@ -48,8 +48,12 @@ _VERDICT_TRUTH = {Verdict.MET: Truth.TRUE, Verdict.NOT_MET: Truth.FALSE, Verdict
 
 def outcome_of(condition: Condition, context: Context) -> Outcome:
     """What the condition comes to for the subject of the context, by what of the record came."""
-    found = _outcome(condition, context)
-    return bounded(condition, found, context) if context.lost or context.limited else found
+    known = context.outcomes.get(condition)
+    if known is None:
+        found = _outcome(condition, context)
+        known = bounded(condition, found, context) if context.lost or context.limited else found
+        context.outcomes[condition] = known
+    return known
 
 
 def _outcome(condition: Condition, context: Context) -> Outcome:

@@ -17,9 +17,10 @@ from adapter.model.facts import Facts, Finding, Subject
 from adapter.model.monitoring import LadderState
 from adapter.model.nodes import Moment, Period
 from adapter.model.protocol import Criterion, Protocol, Visit
-from adapter.model.rules import AnchorRule
+from adapter.model.rules import AnchorRule, Condition
 from adapter.model.selection import Selection
 from adapter.protocol.days import Frame, Span
+from adapter.protocol.outcome import Outcome
 from adapter.protocol.record import Record
 
 Found = TypeVar("Found")
@@ -45,8 +46,8 @@ def _names_of(protocol: Protocol) -> _Names:
 class Context:
     """Everything a rule may look at.
 
-    What is worked out is kept as long as the context: days and verdicts for each visit that is asked about,
-    readings and doses (:meth:`once`) for all of them.
+    What is worked out is kept as long as the context: days, outcomes and verdicts for each visit that is
+    asked about, readings and doses (:meth:`once`) for all of them.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Context:
         self._moments: dict[Moment, Span | None] = {}
         self._frames: dict[Period, Frame | None] = {}
         self._results: dict[str, CriterionResult] = {}
+        self.outcomes: dict[Condition, Outcome] = {}
         self.kept: dict[str, Any] = {}
 
     def once(self, key: Hashable, work: Callable[[], Found]) -> Found:
@@ -155,7 +157,7 @@ class Context:
         other = copy.copy(self)
         other.as_of = Span.of(on_day(day))
         other.record = self.record.with_findings(findings)
-        other._once, other._moments, other._frames = {}, {}, {}
+        other._once, other._moments, other._frames, other.outcomes = {}, {}, {}, {}
         return other
 
     def _anew(self) -> Context:

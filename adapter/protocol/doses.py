@@ -33,17 +33,23 @@ class Dose(msgspec.Struct, frozen=True):
 
 def rows_of(drugs: tuple[str, ...], context: Context) -> tuple[Intervention, ...]:
     """Usable rows; an order that was filled is no exposure of its own but still says the dose."""
-    return tuple(
-        row
-        for row in context.record.interventions
-        if row.concept in drugs and row.excluded in ("", "FILLED") and row.use not in ("SUPP", "NEVER")
-        if row.start is not None and row.start.first <= context.as_of.last
+    return context.once(
+        ("rows of drugs", drugs),
+        lambda: tuple(
+            row
+            for row in context.record.interventions
+            if row.concept in drugs and row.excluded in ("", "FILLED") and row.use not in ("SUPP", "NEVER")
+            if row.start is not None and row.start.first <= context.as_of.last
+        ),
     )
 
 
 def dose_on(drugs: tuple[str, ...], day: date, context: Context) -> Dose:
-    rows = rows_of(drugs, context)
-    stating = [row for row in rows if row.kind in _STATING and _daily(row) is not None and _active(row, day)]
+    return context.once(("dose", drugs, day), lambda: _dose_on(drugs, day, context))
+
+
+def _dose_on(drugs: tuple[str, ...], day: date, context: Context) -> Dose:
+    stating = [row for row in _stating(drugs, context) if _active(row, day)]
     if stating:
         newest = max(_began(row) for row in stating)
         latest = [row for row in stating if _began(row) == newest]
@@ -51,7 +57,11 @@ def dose_on(drugs: tuple[str, ...], day: date, context: Context) -> Dose:
         chosen = tuple(row for row in latest if row.kind == kind)
         flags = unique(flag for row in chosen for flag in row.flags)
         return Dose(day, sum((_daily(row) or Fraction(0) for row in chosen), Fraction(0)), chosen, flags)
-    given = tuple(row for row in rows if row.kind == "administration" and row.start and row.start.day == day)
+    given = tuple(
+        row
+        for row in rows_of(drugs, context)
+        if row.kind == "administration" and row.start and row.start.day == day
+    )
     amounts = [_milligrams(row.dose, row) for row in given]
     if not given or None in amounts:
         return Dose(day, None)
@@ -70,6 +80,16 @@ def doses_in(drugs: tuple[str, ...], frame: Frame, context: Context) -> tuple[Do
         days.add(start)
     found = (dose_on(drugs, day, context) for day in sorted(days))
     return tuple(dose for dose in found if dose.value is not None)
+
+
+def _stating(drugs: tuple[str, ...], context: Context) -> tuple[Intervention, ...]:
+    """The rows that name a daily dose."""
+    return context.once(
+        ("rows with a daily dose", drugs),
+        lambda: tuple(
+            row for row in rows_of(drugs, context) if row.kind in _STATING and _daily(row) is not None
+        ),
+    )
 
 
 def _began(row: Intervention) -> date:

@@ -33,6 +33,8 @@ def climb(ladder: Ladder, context: Context) -> LadderState:
 
 def _by_what_came(found: LadderState, ladder: Ladder, context: Context) -> LadderState:
     """Where a part of the record that the ladder climbs by was lost, it stands only by what came."""
+    if not context.lost:
+        return found
     lost = context.lost & reach_of(context.protocol).of_ladder(ladder)
     if not lost:
         return found

@@ -74,7 +74,11 @@ class _Reference(msgspec.Struct, frozen=True):
 
 
 def rounds_of(measure: Measure, context: Context) -> Rounds:
-    """Every round of the measure up to the as-of day."""
+    """Every round of the measure up to the as-of day, worked out once for all readings of a ladder's text."""
+    return context.once(("rounds", measure), lambda: _rounds_of(measure, context))
+
+
+def _rounds_of(measure: Measure, context: Context) -> Rounds:
     pool = collect(measure.selection, context)
     if pool.frame is None:
         return Rounds(needs=wanted(measure.selection, measure.selection.period, context))

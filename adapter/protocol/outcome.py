@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from adapter.model.decision import CriterionResult, Evidence, Overall, Verdict
+from adapter.model.facts import Source
 from adapter.model.kleene import Truth, all_of, any_of
 
 _RANK = {"used": 0, "support": 1, "ignored": 2}
@@ -75,13 +76,15 @@ def unique(texts: Iterable[str]) -> tuple[str, ...]:
 
 def merge_evidence(groups: Iterable[Iterable[Evidence]]) -> tuple[Evidence, ...]:
     """Each record once per concept: the strongest role it had, and every comparison made with it."""
-    merged: dict[tuple[str, str, str, str, str, str], Evidence] = {}
+    merged: dict[tuple[Source, str, str], Evidence] = {}
     for group in groups:
         for item in group:
-            source = item.source
-            key = (source.reference, source.version, source.path, source.sha256, item.concept, item.when)
+            key = (item.source, item.concept, item.when)
             known = merged.get(key)
-            merged[key] = item if known is None else _stronger(known, item)
+            if known is None:
+                merged[key] = item
+            elif known is not item:
+                merged[key] = _stronger(known, item)
     return tuple(merged.values())
 
 
@@ -91,7 +94,7 @@ def _stronger(known: Evidence, new: Evidence) -> Evidence:
         return strong
     seen = strong.compared.split("; ") if strong.compared else []
     added = [part for part in weak.compared.split("; ") if part and part not in seen]
-    return msgspec.structs.replace(strong, compared="; ".join(seen + added))
+    return msgspec.structs.replace(strong, compared="; ".join(seen + added)) if added else strong
 
 
 def overall_of(results: Iterable[CriterionResult]) -> Overall:
