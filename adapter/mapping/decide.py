@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, Engine
 
@@ -26,6 +27,8 @@ from adapter.store.mapping_log import (
     last_version,
 )
 from adapter.trial import Trial, open_trial
+
+Signed = Mapping[str, Any] | None
 
 
 def propose(
@@ -47,9 +50,17 @@ def owned(cells: Mapping[str, str], by: str, now: datetime) -> dict[str, str]:
 
 
 def approve(
-    trial: Trial, engine: Engine, number: int, *, by: str, why: str, now: datetime
+    trial: Trial,
+    engine: Engine,
+    number: int,
+    *,
+    by: str,
+    why: str,
+    now: datetime,
+    signed: Signed = None,
 ) -> tuple[Proposal, Trial]:
-    """Write a proposal into the site's file; gives the trial as it is now.
+    """Write a proposal into the site's file; gives the trial as it is now. ``signed`` is a signature's detail
+    for the audit, here and below.
 
     Raises :class:`ConfigError` if ``by`` proposed it, it was decided before, or the file cannot be written,
     and :class:`MappingError` if the tables have changed so that they refuse it now.
@@ -58,7 +69,7 @@ def approve(
     site = trial.site.site_id
     with engine.begin() as connection:
         alone(connection, site)
-        done = decide(connection, number, "approved", by=by, why=why.strip(), now=now)
+        done = decide(connection, number, "approved", by=by, why=why.strip(), now=now, signed=signed)
         _of_this_site(done, site)
         path = _path(trial, done.file)
         before = path.read_bytes() if path.exists() else b""
@@ -69,18 +80,34 @@ def approve(
     return done, open_trial(trial.folder, site, trial.mappings)
 
 
-def reject(trial: Trial, engine: Engine, number: int, *, by: str, why: str, now: datetime) -> Proposal:
+def reject(
+    trial: Trial,
+    engine: Engine,
+    number: int,
+    *,
+    by: str,
+    why: str,
+    now: datetime,
+    signed: Signed = None,
+) -> Proposal:
     """Whoever proposed it may take it back the same way."""
     _said(why)
     with engine.begin() as connection:
         alone(connection, trial.site.site_id)
-        done = decide(connection, number, "rejected", by=by, why=why.strip(), now=now)
+        done = decide(connection, number, "rejected", by=by, why=why.strip(), now=now, signed=signed)
         _of_this_site(done, trial.site.site_id)
     return done
 
 
 def roll_back(
-    trial: Trial, engine: Engine, number: int, *, by: str, why: str, now: datetime
+    trial: Trial,
+    engine: Engine,
+    number: int,
+    *,
+    by: str,
+    why: str,
+    now: datetime,
+    signed: Signed = None,
 ) -> tuple[Version, Trial]:
     """Put the file back as it was in version ``number``, as a new version."""
     _said(why)
@@ -93,7 +120,7 @@ def roll_back(
         path = _path(trial, wanted.file)
         _remember(connection, site, wanted.file, path.read_bytes() if path.exists() else b"", now)
         reason = f"back to version {number}: {why.strip()}"
-        _put(connection, path, site, wanted.file, wanted.content.encode(), by, reason, now)
+        _put(connection, path, site, wanted.file, wanted.content.encode(), by, reason, now, signed)
     return wanted, open_trial(trial.folder, site, trial.mappings)
 
 
@@ -106,9 +133,10 @@ def _put(
     by: str,
     why: str,
     now: datetime,
+    signed: Signed = None,
 ) -> None:
     version = Version(0, site, file, sha256_of(content), now.isoformat(), by, why, content.decode())
-    add_version(connection, version, now)
+    add_version(connection, version, now, signed=signed)
     replace(path, content)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from sqlalchemy import Column, Connection, Engine, Integer, Row, String, Table, Text, insert, select, update
@@ -149,8 +149,10 @@ def decide(
     by: str,
     why: str,
     now: datetime,
+    signed: Mapping[str, Any] | None = None,
 ) -> Proposal:
-    """Raises :class:`ConfigError` if it was decided before, or if who approves is who proposed it."""
+    """``signed`` is what the audit's row says beside: a signature. Raises :class:`ConfigError` if it was
+    decided before, or if who approves is who proposed it."""
     known = _proposal(connection, number)
     if known.state != "proposed":
         raise ConfigError(
@@ -164,20 +166,25 @@ def decide(
         )
     values = {"state": state, "decided_by": by, "decided_at": now.isoformat(), "decided_why": why}
     connection.execute(update(_PROPOSAL).where(_PROPOSAL.c.number == number).values(**values))
-    entry = Entry(
-        now, by, f"{state} mapping", (f"{known.site}/{known.file}",), {"number": number, "why": why}
-    )
-    audit.append(connection, entry)
+    told = {"number": number, "why": why, **(signed or {})}
+    audit.append(connection, Entry(now, by, f"{state} mapping", (f"{known.site}/{known.file}",), told))
     return msgspec.structs.replace(known, **values)
 
 
-def add_version(connection: Connection, version: Version, now: datetime, *, on_record: bool = True) -> None:
-    """Keep a file as it is now; ``on_record`` adds a row of the audit."""
+def add_version(
+    connection: Connection,
+    version: Version,
+    now: datetime,
+    *,
+    on_record: bool = True,
+    signed: Mapping[str, Any] | None = None,
+) -> None:
+    """Keep a file as it is now; ``on_record`` adds a row of the audit, with what was ``signed``."""
     values = msgspec.structs.asdict(version)
     del values["number"]
     connection.execute(insert(_VERSION).values(**values))
     if on_record:
-        detail = {"sha256": version.sha256, "why": version.why}
+        detail = {"sha256": version.sha256, "why": version.why, **(signed or {})}
         audit.append(
             connection, Entry(now, version.who, "mapping", (f"{version.site}/{version.file}",), detail)
         )

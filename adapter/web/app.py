@@ -33,6 +33,7 @@ from adapter.store.resources import ResourceStore
 from adapter.trial import Trial, Workspace
 from adapter.web import (
     auditing,
+    datasets,
     frame,
     hooks,
     launch,
@@ -118,6 +119,8 @@ def create_app(
         app.include_router(hooks.router(counsel(trial), trial.site.hooks, engine, clock))
     if packages is not None:
         app.include_router(sponsor.router(packages, engine, clock))
+        public = site.sign_in.public_url if site is not None else ""
+        app.include_router(datasets.router(packages, engine, pages, clock, public))
     app.add_exception_handler(Refused, refused)
     app.add_exception_handler(StoreUnavailable, unavailable)
     app.add_exception_handler(Denied, frame.answer_denied(pages))

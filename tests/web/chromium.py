@@ -20,7 +20,7 @@ import uvicorn
 from fastapi import FastAPI
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize
 
 PICTURES = Path(__file__).parents[2] / "docs" / "screenshots"
 
@@ -60,6 +60,38 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()
+
+
+WIDE: ViewportSize = {"width": 1280, "height": 900}
+LOCALES = {"en": "en-GB", "zh": "zh-CN"}
+
+
+@contextmanager
+def looking(browser: Browser, language: str = "en", **how: Any) -> Iterator[Page]:
+    """A window of its own in a language; a complaint of the browser in it fails the test at its end.
+
+    That an answer was a refusal (401, 403 ...) is said in the console too and is no complaint."""
+    context = browser.new_context(**{"viewport": WIDE, "locale": LOCALES[language], **how})
+    page = context.new_page()
+    complaints: list[str] = []
+
+    def said(message: ConsoleMessage) -> None:
+        if message.type == "error" and "status of 4" not in message.text:
+            complaints.append(message.text)
+
+    page.on("console", said)
+    page.on("pageerror", lambda fault: complaints.append(str(fault)))
+    yield page
+    assert complaints == []
+    context.close()
+
+
+def enter(page: Page, base: str, account: str, password: str, path: str) -> None:
+    """Sign in by the form and go on to a page."""
+    page.goto(f"{base}{path}")
+    page.locator("input[name=account]").fill(account)
+    page.locator("input[name=password]").fill(password)
+    page.locator("form[action='/sign-in'] button").click()
 
 
 def picture(page: Page, name: str, **how: Any) -> None:

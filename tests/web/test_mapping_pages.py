@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import httpx
 import pytest
+from fastapi import Request
 from sqlalchemy import Engine
 
 from adapter import pipeline
 from adapter.access import Grant, Principal
 from adapter.demo import hospital
-from adapter.store.database import open_database
+from adapter.store import audit
+from adapter.store.audit import Sought
+from adapter.store.database import open_database, reading
 from adapter.store.mapping_log import MappingLog
 from adapter.trial import Trial, Workspace
 from adapter.web.access import Inside, Premises
@@ -45,6 +50,13 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     engine.dispose()
 
 
+class Proven(Inside):
+    """Signed in inside of this program, with the password ``right``."""
+
+    async def proves(self, request: Request, principal: Principal, record_sha256: str) -> bool:
+        return (await request.form()).get("signature-password") == "right"
+
+
 class Desk:
     """The application as several people see it, over one database and one folder of mappings."""
 
@@ -56,7 +68,7 @@ class Desk:
 
     def seen_by(self, account: str, role: str) -> Browser:
         principal = Principal(account, (Grant(role, STUDY, SITE),), account, "process")
-        premises = Premises(STUDY, SITE, Inside(principal), self.clock)
+        premises = Premises(STUDY, SITE, Proven(principal), self.clock)
         app = create_app(
             self.engine, self.clock, self.trial.site, study=STUDY, premises=premises, people=self.counter
         )
@@ -73,6 +85,13 @@ def desk(tmp_path: Path, screened: Workspace, engine: Engine) -> Desk:
     workspace = Workspace(tmp_path / "work", embedded=True)
     shutil.copytree(screened.root, workspace.root)
     return Desk(TRIAL._replace(mappings=tmp_path / "mappings"), workspace, engine)
+
+
+async def signed(browser: Browser, path: str, **fields: str) -> httpx.Response:
+    """A form on a page, signed as it is shown there; ``path`` is where it goes."""
+    page = (await browser.open(path.rpartition("/")[0])).text
+    [shown] = set(re.findall(r'name="signature-record" value="([0-9a-f]{64})"', page))
+    return await browser.submit(path, **{"signature-record": shown, "signature-password": "right", **fields})
 
 
 async def test_from_an_unknown_code_to_a_row_in_the_file_and_back(desk: Desk) -> None:
@@ -97,21 +116,31 @@ async def test_from_an_unknown_code_to_a_row_in_the_file_and_back(desk: Desk) ->
 
     shown = (await bernd.open("/mappings/proposals/1")).text
     assert "1 of 93 people would change overall" in shown
-    done = await bernd.submit("/mappings/proposals/1/approve", reason="checked with the laboratory")
+    approve = "/mappings/proposals/1/approve"
+    unsigned = await bernd.submit(approve, reason="checked")
+    assert unsigned.status_code == 409
+    assert (await signed(bernd, approve, reason="x", **{"signature-password": "wrong"})).status_code == 403
+    assert "NDB24X" not in desk.codes
+    done = await signed(bernd, approve, reason="checked with the laboratory")
     assert done.status_code == 303
     assert "NDB24X,,urine_protein_24h,AUTO,,anna,2019-06-04" in desk.codes
     assert "NDB24X" not in (await anna.open("/mappings")).text.split("Proposals</h2>")[0]
 
     difference = (await bernd.open("/mappings/versions/1")).text
     assert "-https://fhir.demo-hospital.example/codes/lis-item,NDB24X" in difference
-    assert (await bernd.submit("/mappings/versions/1/rollback", reason="wrong kit")).status_code == 303
+    assert (await signed(bernd, "/mappings/versions/1/rollback", reason="wrong kit")).status_code == 303
     assert "NDB24X" not in desk.codes
+    with reading(desk.engine) as connection:
+        rows = audit.newest(connection, Sought(actor="bernd"), 20)
+    told = {one.action: json.loads(one.detail) for one in reversed(rows)}
+    assert told["approved mapping"]["signature"]["meaning"] == "approval"
+    assert told["mapping"]["signature"]["record"] == "mapping-version/1"
 
 
 async def test_the_worklist_judges_by_an_approved_row(desk: Desk, screened: Workspace) -> None:
     anna, bernd = desk.seen_by("anna", "coordinator"), desk.seen_by("bernd", "investigator")
     await anna.submit("/mappings/new", **ROW, step="keep", reason="LIS handbook")
-    await bernd.submit("/mappings/proposals/1/approve", reason="checked")
+    await signed(bernd, "/mappings/proposals/1/approve", reason="checked")
     desk.counter.runs.wait(120)
     assert desk.counter.runs.failure == ""
     before = {one.subject: one.overall.value for one in pipeline.read_screening(screened).decisions}

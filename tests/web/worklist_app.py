@@ -18,6 +18,7 @@ from adapter.store.accounts import Accounts
 from adapter.store.database import open_database
 from adapter.trial import Trial
 from adapter.web.app import create_app, own_endpoint
+from adapter.web.sponsor import Folders
 from adapter.web.worklist.counter import Counter
 from adapter.web.worklist.runs import Runs
 from tests.worklist_case import NOW, trial, ward
@@ -49,20 +50,27 @@ def approving() -> Trial:
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[tuple[FastAPI, Counter]]:
-    """The application on a ward of its own; what is written goes to its own FHIR endpoint."""
+def served(
+    folder: Path, here: Trial | None = None, *, base_url: str = "", packages: bool = False
+) -> Iterator[tuple[FastAPI, Counter]]:
+    """The application on a ward of its own; what is written goes to ``base_url``, else to its own FHIR
+    endpoint. ``here`` is the trial, else :func:`approving`; ``packages`` serves what was exported of it."""
     workspace = ward(folder)
     engine = open_database(workspace.database)
-    here = approving()
+    here = here or approving()
     accounts = Accounts(engine)
     for role, name in NAMES.items():
         grants = [Grant(role, here.protocol.id, here.site.site_id)]
         accounts.add(role, name, _kept(), grants, now=clock(), by="root")
-    inside = httpx.ASGITransport(own_endpoint(engine, clock))
-    runs = Runs(here, workspace, engine, clock, base_url=EMBEDDED, transport=inside)
+    inside = None if base_url else httpx.ASGITransport(own_endpoint(engine, clock))
+    runs = Runs(here, workspace, engine, clock, base_url=base_url or EMBEDDED, transport=inside)
     counter = Counter(here, workspace, engine, clock, runs)
     try:
-        yield create_app(engine, clock, here.site, study=here.protocol.id, people=counter), counter
+        folders = Folders(workspace.snapshots, workspace.root / "served") if packages else None
+        yield (
+            create_app(engine, clock, here.site, study=here.protocol.id, people=counter, packages=folders),
+            counter,
+        )
     finally:
         runs.wait()
         engine.dispose()

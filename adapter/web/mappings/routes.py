@@ -5,21 +5,26 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Callable
-from typing import Annotated, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
+import msgspec
 from fastapi import APIRouter, Depends, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
 
 from adapter.access import Principal
 from adapter.errors import AdapterError, NotFound
 from adapter.mapping import decide
 from adapter.mapping.impact import Impact
 from adapter.mapping.site_files import COLUMNS
-from adapter.store.mapping_log import Proposal
+from adapter.model import wire
+from adapter.store.mapping_log import Proposal, Version
 from adapter.web.access import Denied, allowed
 from adapter.web.frame import Pages
 from adapter.web.mappings.workbench import Unknown, Workbench
+from adapter.web.signin import sign
+from adapter.web.signin.signing import sha256_of
 
 _HOME = "/mappings"
 _USES = ("AUTO", "FLAG", "SUPP", "NEVER")
@@ -91,9 +96,7 @@ def _overview(routes: APIRouter, bench: Workbench, pages: Pages) -> None:
 
     @routes.get("/versions/{number}")
     def version(request: Request, principal: Sees, number: int) -> Response:
-        found = _there(lambda: bench.log.version(number))
-        if found.site != bench.site:
-            raise Denied(404, "there is nothing here for you")
+        found = _version(bench, number)
         lines = difflib.unified_diff(
             bench.content(found.file).splitlines(), found.content.splitlines(), "now", f"version {number}",
             lineterm="", n=1,
@@ -131,17 +134,26 @@ def _deciding(routes: APIRouter, bench: Workbench, pages: Pages) -> None:
         return _proposal(bench, pages, request, principal, number)
 
     @routes.post("/proposals/{number}/approve")
-    def approve(request: Request, principal: Approves, number: int, reason: Words = "") -> Response:
-        _own(bench, number)
-        try:
-            bench.approve(number, by=principal.account, why=reason)
-        except AdapterError as fault:
-            return _proposal(bench, pages, request, principal, number, fault)
-        return RedirectResponse(f"{_HOME}/proposals/{number}", 303)
+    async def approve(request: Request, principal: Approves, number: int, reason: Words = "") -> Response:
+        proposed = await run_in_threadpool(_own, bench, number)
+        if proposed.proposed_by.casefold() == principal.account.casefold():
+            raise Denied(403, "a second person has to approve it")
+        signed = await _signed(request, principal, f"mapping/{number}", digest_of(proposed), "approval")
+
+        def decided() -> Response:
+            try:
+                bench.approve(number, by=principal.account, why=reason, signed=signed)
+            except AdapterError as fault:
+                return _proposal(bench, pages, request, principal, number, fault)
+            return RedirectResponse(f"{_HOME}/proposals/{number}", 303)
+
+        return await run_in_threadpool(decided)
 
     @routes.post("/proposals/{number}/reject")
-    def reject(request: Request, principal: Approves, number: int, reason: Words = "") -> Response:
-        return _no(bench, pages, request, principal, number, reason)
+    async def reject(request: Request, principal: Approves, number: int, reason: Words = "") -> Response:
+        digest = digest_of(await run_in_threadpool(_own, bench, number))
+        signed = await _signed(request, principal, f"mapping/{number}", digest, "rejection")
+        return await run_in_threadpool(_no, bench, pages, request, principal, number, reason, signed)
 
     @routes.post("/proposals/{number}/withdraw")
     def withdraw(request: Request, principal: Proposes, number: int, reason: Words = "") -> Response:
@@ -150,25 +162,56 @@ def _deciding(routes: APIRouter, bench: Workbench, pages: Pages) -> None:
         return _no(bench, pages, request, principal, number, reason)
 
     @routes.post("/versions/{number}/rollback")
-    def roll_back(request: Request, principal: Approves, number: int, reason: Words = "") -> Response:
+    async def roll_back(request: Request, principal: Approves, number: int, reason: Words = "") -> Response:
+        wanted = await run_in_threadpool(_version, bench, number)
+        signed = await _signed(request, principal, f"mapping-version/{number}", wanted.sha256, "approval")
         try:
-            bench.roll_back(number, by=principal.account, why=reason)
-        except NotFound:
-            raise Denied(404, "there is nothing here for you") from None
+            await run_in_threadpool(bench.roll_back, number, by=principal.account, why=reason, signed=signed)
         except AdapterError as fault:
             raise Denied(409, str(fault)) from None
         return RedirectResponse(_HOME, 303)
 
 
+async def _signed(
+    request: Request, principal: Principal, record: str, digest: str, meaning: str
+) -> dict[str, Any]:
+    signature = await sign(request, principal, record=record, record_sha256=digest, meaning=meaning)
+    return signature.detail()
+
+
+def digest_of(proposal: Proposal) -> str:
+    """SHA-256 of what is signed: the row, who proposed it when and why, not what became of it."""
+    told = msgspec.structs.asdict(proposal)
+    signed = {
+        name: told[name]
+        for name in ("number", "site", "file", "cells", "proposed_by", "proposed_at", "reason")
+    }
+    return sha256_of(wire.encode(signed))
+
+
 def _no(
-    bench: Workbench, pages: Pages, request: Request, principal: Principal, number: int, reason: str
+    bench: Workbench,
+    pages: Pages,
+    request: Request,
+    principal: Principal,
+    number: int,
+    reason: str,
+    signed: decide.Signed = None,
 ) -> Response:
     _own(bench, number)
+    who, now = principal.account, bench.clock()
     try:
-        decide.reject(bench.trial, bench.engine, number, by=principal.account, why=reason, now=bench.clock())
+        decide.reject(bench.trial, bench.engine, number, by=who, why=reason, now=now, signed=signed)
     except AdapterError as fault:
         return _proposal(bench, pages, request, principal, number, fault)
     return RedirectResponse(f"{_HOME}/proposals/{number}", 303)
+
+
+def _version(bench: Workbench, number: int) -> Version:
+    found = _there(lambda: bench.log.version(number))
+    if found.site != bench.site:
+        raise Denied(404, "there is nothing here for you")
+    return found
 
 
 def _own(bench: Workbench, number: int) -> Proposal:
@@ -244,6 +287,7 @@ def _proposal(
         "mappings/proposal.html",
         status=409 if fault else 200,
         proposal=found,
+        digest=digest_of(found),
         effect=effect,
         fault=fault,
     )

@@ -84,13 +84,17 @@ class Workbench:
                 self._impacts[key] = impact(self.trial, self.workspace, file, cells)
             return self._impacts[key]
 
-    def approve(self, number: int, *, by: str, why: str) -> Proposal:
-        done, now = decide.approve(self.trial, self.engine, number, by=by, why=why, now=self.clock())
+    def approve(self, number: int, *, by: str, why: str, signed: decide.Signed) -> Proposal:
+        done, now = decide.approve(
+            self.trial, self.engine, number, by=by, why=why, now=self.clock(), signed=signed
+        )
         self._adopted(now, by)
         return done
 
-    def roll_back(self, number: int, *, by: str, why: str) -> None:
-        _, now = decide.roll_back(self.trial, self.engine, number, by=by, why=why, now=self.clock())
+    def roll_back(self, number: int, *, by: str, why: str, signed: decide.Signed) -> None:
+        _, now = decide.roll_back(
+            self.trial, self.engine, number, by=by, why=why, now=self.clock(), signed=signed
+        )
         self._adopted(now, by)
 
     def content(self, file: str) -> str:

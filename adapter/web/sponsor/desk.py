@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import mimetypes
 import threading
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -23,22 +21,12 @@ from adapter.store.sponsor_tokens import Receipt, SponsorTokens, Token
 from adapter.web.problem import Problem
 from adapter.web.sponsor import representation
 from adapter.web.sponsor.asker import Failures, Refused, asker
-from adapter.web.sponsor.delivery import Delivery
 from adapter.web.sponsor.made import Made, Workshop, gzipped
+from adapter.web.sponsor.sending import conditional, delivered
 from adapter.web.sponsor.shelf import Damaged, Held, Opened, Shelf
 
 LATEST = "latest"
 _PACKED = range(512, 1 << 30)  # bytes of a file that is worth packing, and not too long in the packing
-_MEDIA = {
-    ".csv": "text/csv; charset=utf-8",
-    ".html": "text/html; charset=utf-8",
-    ".json": "application/json",
-    ".ndjson": "application/x-ndjson",
-    ".parquet": "application/vnd.apache.parquet",
-    ".xml": "application/xml",
-    ".xpt": "application/octet-stream",
-    ".xsl": "application/xslt+xml",
-}
 _NOT_PACKED = {".parquet"}
 
 
@@ -90,7 +78,7 @@ class Desk:
     def manifest(self, request: Request, name: str) -> Response:
         def work(call: _Call) -> Response:
             held = self._held(call, name, "manifest.json")
-            return _conditional(call, held.manifest, held.sha256, "application/json")
+            return conditional(call, held.manifest, held.sha256, "application/json")
 
         return self._answered(request, work)
 
@@ -104,14 +92,14 @@ class Desk:
             opened = self._shelf.open(held, path)
             packing = representation.encoding(request.headers.get("accept-encoding"), compressible=worth)
             if packing == "identity":
-                return _delivered(call, Made(opened, held.files[path].sha256), path, "")
+                return delivered(call, Made(opened, held.files[path].sha256), path, "")
             try:
                 made = self._workshop.get(
                     f"{held.files[path].sha256}-gzip", lambda: gzipped(_whole(opened, held, path))
                 )
             finally:
                 opened.close()
-            return _delivered(call, made, path, "gzip")
+            return delivered(call, made, path, "gzip")
 
         return self._answered(request, work)
 
@@ -128,7 +116,7 @@ class Desk:
             former = self._held(call, since or (last.snapshot if last else ""), "difference")
             call.what = f"{held.id}/difference/{former.id}"
             made = self._workshop.get(f"{former.id}-{held.id}", lambda: self._compared(former, held))
-            return _delivered(call, made, "difference.json", "")
+            return delivered(call, made, "difference.json", "")
 
         return self._answered(request, work)
 
@@ -232,67 +220,3 @@ def _summary(held: Held) -> dict[str, Any]:
         "bytes": sum(one.size for one in held.files.values()),
         "rows": {one["name"]: one["rows"] for one in held.content["datasets"]},
     }
-
-
-def _delivered(call: _Call, made: Made, path: str, packing: str) -> Response:
-    opened, sha256 = made
-    tag = f'"{sha256}"'
-    head = call.request.method == "HEAD"
-    found = representation.answer(call.request.headers, tag, opened.size, head=head)
-    headers = _headers(tag, packing)
-    more: dict[str, Any] = {"encoding": packing} if packing else {}
-    try:
-        if found.status in (304, 412, 416):
-            refused = _bodiless(call, found.status, headers, opened.size)
-            opened.close()
-            return refused
-        ending = Path(path).suffix
-        media = _MEDIA.get(ending) or mimetypes.guess_type(path)[0] or "application/octet-stream"
-        headers["Content-Length"] = str(found.end - found.first)
-        headers["Content-Disposition"] = f'attachment; filename="{Path(path).name}"'
-        headers["Repr-Digest"] = f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"
-        if found.status == 206:
-            headers["Content-Range"] = f"bytes {found.first}-{found.end - 1}/{opened.size}"
-            more["range"] = [found.first, found.end]
-        end = found.first if head else found.end
-        call.note(found.status, end - found.first, **more)
-    except BaseException:
-        opened.close()
-        raise
-
-    def cut_short(sent: int) -> None:
-        call.note(found.status, sent, cut_short=True, **more)
-
-    return Delivery(opened, (found.first, end), found.status, headers, media, cut_short)
-
-
-def _bodiless(call: _Call, status: int, headers: dict[str, str], size: int) -> Response:
-    """304 by itself; 412 and 416 as problems."""
-    if status == 304:
-        call.note(304, 0)
-        return Response(status_code=304, headers=headers)
-    if status == 412:
-        raise Problem(412, "other-version", "If-Match names another version")
-    raise Problem(
-        416, "range", "The file has no such bytes", f"It has {size}.", {"Content-Range": f"bytes */{size}"}
-    )
-
-
-def _conditional(call: _Call, body: bytes, sha256: str, media: str) -> Response:
-    tag = f'"{sha256}"'
-    found = representation.answer(call.request.headers, tag, len(body), head=True)
-    headers = _headers(tag, "")
-    if found.status != 200:
-        return _bodiless(call, found.status, headers, len(body))
-    call.note(200, 0 if call.request.method == "HEAD" else len(body))
-    return Response(body, 200, headers, media_type=media)
-
-
-def _headers(tag: str, packing: str) -> dict[str, str]:
-    headers = {
-        "ETag": tag,
-        "Cache-Control": "private, no-cache",
-        "Vary": "Accept-Encoding",
-        "Accept-Ranges": "bytes",
-    }
-    return {**headers, "Content-Encoding": packing} if packing else headers
