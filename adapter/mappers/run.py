@@ -21,6 +21,7 @@ from adapter.mappers.results.corrections import settle
 from adapter.mappers.results.derive import derive
 from adapter.mappers.soundness import unsound
 from adapter.model.coverage import Coverage
+from adapter.model.coverage import order as coverage_order
 from adapter.model.dates import PartialDate
 from adapter.model.facts import Event, Facts, Finding, Intervention, Source, Subject
 from adapter.model.issue import Issue
@@ -109,7 +110,7 @@ def run(
         interventions=tuple(sorted(exposure.settle(rows.interventions), key=_intervention_order)),
         issues=tuple(sorted(issues, key=_issue_order)),
         accounts=rows.ledger.accounts(),
-        coverage=tuple(sorted((*coverage, *lost), key=_coverage_order)),
+        coverage=tuple(sorted((*coverage, *lost), key=coverage_order)),
     )
 
 
@@ -212,8 +213,3 @@ def _intervention_order(row: Intervention) -> tuple[object, ...]:
 
 def _issue_order(row: Issue) -> tuple[str, ...]:
     return (row.subject, row.resource_type, row.reference, row.path, row.code, row.detail)
-
-
-def _coverage_order(row: Coverage) -> tuple[object, ...]:
-    bounds = (str(row.start or ""), str(row.end or ""))
-    return (row.subject, row.resource_type, *bounds, row.complete, row.reason)

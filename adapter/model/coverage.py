@@ -50,3 +50,9 @@ def is_covered(
     if any(not row.complete for row in relevant):
         return False
     return any(row.spans(subject, start, end) for row in relevant)
+
+
+def order(row: Coverage) -> tuple[object, ...]:
+    """The order in which rows of coverage are written."""
+    bounds = (str(row.start or ""), str(row.end or ""))
+    return (row.subject, row.resource_type, *bounds, row.complete, row.reason)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
@@ -53,6 +53,18 @@ class Funnel(msgspec.Struct, frozen=True):
     reasons: tuple[Reason, ...] = ()
 
 
+_COUNTED = (
+    "suspected",
+    "coded",
+    "enrolled",
+    "candidates",
+    "eligible",
+    "undetermined",
+    "ineligible",
+    "review",
+)
+
+
 def funnel_of(
     patients: int,
     facts: Facts,
@@ -84,6 +96,20 @@ def funnel_of(
     )
 
 
+def together(patients: int, funnels: Iterable[Funnel]) -> Funnel:
+    """The funnel of all people from those of some of them; nobody may be in two. ``patients`` of theirs is
+    not read."""
+    counts: Counter[str] = Counter(dict.fromkeys(_COUNTED, 0))
+    people: Counter[tuple[str, Verdict]] = Counter()
+    only: Counter[tuple[str, Verdict]] = Counter()
+    for one in funnels:
+        counts.update({name: getattr(one, name) for name in _COUNTED})
+        for reason in one.reasons:
+            people[reason.criterion, reason.verdict] += reason.people
+            only[reason.criterion, reason.verdict] += reason.only
+    return Funnel(patients=patients, reasons=tuple(_ranked(people, only)), **counts)
+
+
 def obstacles(decision: Decision, counted: Sequence[str]) -> list[CriterionResult]:
     """The counted criteria that keep this decision from ``eligible``: failures if any, else unknowns."""
     results = [decision.criterion(name) for name in counted]
@@ -103,5 +129,9 @@ def _reasons(screened: Sequence[Decision], counted: Sequence[str]) -> list[Reaso
         for result in blocking:
             people[(result.id, result.verdict)] += 1
             only[(result.id, result.verdict)] += len(blocking) == 1
+    return _ranked(people, only)
+
+
+def _ranked(people: Counter[tuple[str, Verdict]], only: Counter[tuple[str, Verdict]]) -> list[Reason]:
     ranked = sorted(people, key=lambda key: (-people[key], key[0], key[1].value))
     return [Reason(*key, people[key], only[key]) for key in ranked]
