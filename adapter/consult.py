@@ -29,6 +29,7 @@ from adapter.model.nodes import descend
 from adapter.model.protocol import Criterion
 from adapter.model.resource import RawResource
 from adapter.model.selection import ExposureTest
+from adapter.protocol.doses import daily_milligrams
 from adapter.protocol.ladder_load import load_ladders
 from adapter.screening import enrolment_days
 from adapter.source.ndjson import Block
@@ -38,6 +39,9 @@ from adapter.trial import Trial
 
 TYPES = ("Patient", *BY_PATIENT)
 Standing = Literal["no candidate", "candidate", "on study", "unknown"]
+UNNAMED = "the medication of this order is not recognised"
+UNMAPPED = "no table of this site knows the drug: whether it is allowed could not be checked"
+UNREAD_DOSE = "its daily dose cannot be read: no frequency, no amount, or a unit that is no mass"
 _ORDERS = ("order", "original-order", "reflex-order", "filler-order", "instance-order")
 _AHEAD = timedelta(days=90)  # an order that begins later than this is looked at as of today
 
@@ -77,13 +81,15 @@ class Consultation(msgspec.Struct, frozen=True):
 
 class Concern(msgspec.Struct, frozen=True):
     """What an order means under one rule. ``verdict`` "breaks" or "unknown"; ``result`` is the rule's verdict
-    with the order in force, None where the order itself cannot be read (``why``)."""
+    with the order in force, None where the order itself cannot be read: then ``why`` is :data:`UNNAMED`,
+    :data:`UNMAPPED` or :data:`UNREAD_DOSE`, and ``code`` the drug's as it was sent (``system|code``)."""
 
     order: str
     verdict: Literal["breaks", "unknown"]
     criterion: Criterion | None
     result: CriterionResult | None
     why: str = ""
+    code: str = ""
 
 
 class Advice(msgspec.Struct, frozen=True):
@@ -99,15 +105,25 @@ def counsel(trial: Trial) -> Counsel:
     return Counsel(trial, query, load_ladders(trial.folder, trial.vocabulary, trial.protocol))
 
 
-def consult(ready: Counsel, record: Record, *, as_of: date, entry: bool = False) -> Consultation:
+def consult(
+    ready: Counsel, record: Record, *, as_of: date, entry: bool = False, known: bool = False
+) -> Consultation:
     """What the protocol says about the patient of a record. With ``entry`` people on the study are also
-    judged as of the day before they entered it."""
-    lacking = tuple(sorted({(row.resource_type, row.reason) for row in record.coverage if not row.complete}))
-    if not nominated(ready, record):
-        known = not {kind for kind, _ in lacking} & {*NOMINATING_TYPES, "ResearchStudy"}
-        standing: Standing = "no candidate" if known else "unknown"
-        return Consultation(record.patient, as_of, standing, lacking=lacking)
-    return _judged(ready, record.patient, _facts(ready, record), lacking, as_of, entry)
+    judged as of the day before they entered it; ``known`` says that the record was found to nominate."""
+    if not known and not nominated(ready, record):
+        return unnominated(record, as_of)
+    return _judged(ready, record.patient, _facts(ready, record), _lacking(record), as_of, entry)
+
+
+def unnominated(record: Record, as_of: date) -> Consultation:
+    """What there is to say of a record that :func:`nominated` does not find."""
+    lacking = _lacking(record)
+    told = not {kind for kind, _ in lacking} & {*NOMINATING_TYPES, "ResearchStudy"}
+    return Consultation(record.patient, as_of, "no candidate" if told else "unknown", lacking=lacking)
+
+
+def _lacking(record: Record) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted({(row.resource_type, row.reason) for row in record.coverage if not row.complete}))
 
 
 def advise(
@@ -232,7 +248,11 @@ def _concerns(
     told = {row.source.reference for row in ordered if row.concept or _named(row)}
     for order in ids:
         if order not in told:
-            yield Concern(order, "unknown", None, None, "the medication of this order is not recognised")
+            yield Concern(order, "unknown", None, None, UNNAMED)
+    if after.standing == "on study":
+        for row in ordered:
+            if not row.concept and _named(row):
+                yield Concern(row.source.reference, "unknown", None, None, UNMAPPED, _sent_code(row))
     former = {criterion.id: result for criterion, result in _results(ready, before)}
     for criterion, result in _results(ready, after):
         was = former[criterion.id].verdict if criterion.id in former else Verdict.UNKNOWN
@@ -248,15 +268,18 @@ def _concerns(
                 yield Concern(order, "unknown", criterion, result, why)
     if after.standing == "on study":
         for row in ordered:
-            if row.daily_dose is None and row.concept in _dosed(rules.plan.doses):
-                why = "its daily dose cannot be read: the order names no frequency or no amount"
-                yield Concern(row.source.reference, "unknown", None, None, why)
+            if daily_milligrams(row) is None and row.concept in _dosed(rules.plan.doses):
+                yield Concern(row.source.reference, "unknown", None, None, UNREAD_DOSE)
 
 
 def _named(row: Intervention) -> bool:
-    """Whether a drug that no table knows is at least named in words: the tables hold what a protocol asks
-    about, and everything else that is prescribed in a hospital is none of that."""
+    """Whether a drug that no table knows is at least named in words. For a candidate that is enough: the
+    tables hold what a protocol asks about. Of somebody on the study it is said that nobody could check it."""
     return "MEDICATION_UNRESOLVED" not in row.flags and bool(row.code.display)
+
+
+def _sent_code(row: Intervention) -> str:
+    return f"{row.code.system}|{row.code.code}" if row.code.code else ""
 
 
 def _asks(criterion: Criterion, *kinds: type) -> bool:

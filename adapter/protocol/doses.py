@@ -56,7 +56,9 @@ def _dose_on(drugs: tuple[str, ...], day: date, context: Context) -> Dose:
         kind = next(kind for kind in _STATING if any(row.kind == kind for row in latest))
         chosen = tuple(row for row in latest if row.kind == kind)
         flags = unique(flag for row in chosen for flag in row.flags)
-        return Dose(day, sum((_daily(row) or Fraction(0) for row in chosen), Fraction(0)), chosen, flags)
+        return Dose(
+            day, sum((daily_milligrams(row) or Fraction(0) for row in chosen), Fraction(0)), chosen, flags
+        )
     given = tuple(
         row
         for row in rows_of(drugs, context)
@@ -87,7 +89,9 @@ def _stating(drugs: tuple[str, ...], context: Context) -> tuple[Intervention, ..
     return context.once(
         ("rows with a daily dose", drugs),
         lambda: tuple(
-            row for row in rows_of(drugs, context) if row.kind in _STATING and _daily(row) is not None
+            row
+            for row in rows_of(drugs, context)
+            if row.kind in _STATING and daily_milligrams(row) is not None
         ),
     )
 
@@ -106,7 +110,8 @@ def _active(row: Intervention, day: date) -> bool:
     return row.ongoing or "END_UNKNOWN" in row.flags or row.start.day == day
 
 
-def _daily(row: Intervention) -> Fraction | None:
+def daily_milligrams(row: Intervention) -> Fraction | None:
+    """What is taken a day in mg; None where frequency or amount is not known, or the unit is no mass."""
     return _milligrams(row.daily_dose, row)
 
 

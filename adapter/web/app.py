@@ -115,8 +115,8 @@ def create_app(
     if trial is not None:
         judge, kept = counsels(lambda: people.trial if people is not None else trial), decisions_of(people)
         app.include_router(evaluate.router(judge, kept, store, clock))
-    if trial is not None and trial.site.hooks is not None:
-        app.include_router(hooks.router(counsel(trial), trial.site.hooks, engine, clock))
+        if trial.site.hooks is not None:
+            app.include_router(hooks.router(judge, trial.site.hooks, engine, clock))
     if packages is not None:
         app.include_router(sponsor.router(packages, engine, clock))
         public = site.sign_in.public_url if site is not None else ""

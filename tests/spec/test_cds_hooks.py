@@ -5,6 +5,7 @@ record of NCT03864250, with the records of tests/spec/test_consult.py.
 from __future__ import annotations
 
 import json
+import shutil
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from functools import cache
@@ -21,8 +22,9 @@ from adapter.errors import ConfigError
 from adapter.store import audit
 from adapter.store.database import open_database, reading
 from adapter.store.hook_log import HookLog
-from adapter.trial import Trial, open_trial
+from adapter.trial import Trial, Workspace, open_trial
 from adapter.web.app import create_app
+from adapter.web.worklist import Counter
 from tests.servers.ehr import Ehr
 from tests.spec.test_consult import NOW, diagnosis, on_study, order, patient, weight
 
@@ -350,3 +352,43 @@ def test_a_caller_without_keys_is_refused_at_once(tmp_path: Path, engine: Engine
         trial = trial_with(tmp_path, x=wrong)
         with pytest.raises(ConfigError):
             create_app(engine, lambda: NOW, trial.site, study="x", trial=trial)
+
+
+def coded(code: str) -> dict[str, Any]:
+    coding = {"system": "http://www.nlm.nih.gov/research/umls/rxnorm", "code": code, "display": "某药"}
+    return order("", 50, medicationCodeableConcept={"coding": [coding]})
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+async def test_a_drug_mapped_meanwhile_is_judged_without_a_restart(
+    engine: Engine, tmp_path: Path, workers: int
+) -> None:
+    """No table knows the drug: that is said. Somebody maps it to cyclophosphamide: the next order breaks the
+    protocol's fourth reason to leave."""
+    shutil.copytree(plain().mappings, tmp_path / "mappings")
+    known = trial_with(tmp_path)
+    hooks = msgspec.structs.replace(known.site.hooks, workers=workers)
+    site = msgspec.structs.replace(known.site, hooks=hooks)
+    trial = known._replace(mappings=tmp_path / "mappings", site=site)
+    people = Counter(trial, Workspace(tmp_path / "work", embedded=True), engine, lambda: NOW)
+    app = create_app(engine, lambda: NOW, site, study=trial.protocol.id, people=people)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=HERE) as http,
+    ):
+        own = (patient(), diagnosis(), weight(70), *on_study())
+        drafts = {"draftOrders": bundle(coded("X77"))}
+        body = call("order-sign", context=drafts, prefetch=await prefetch(http, *own))
+        (card,) = (await post(http, SIGN, body)).json()["cards"]
+        assert card["indicator"] == "info"
+        assert "this drug is not mapped, so it was not checked" in card["summary"]
+        assert "rxnorm" in card["detail"]
+        assert "X77" in card["detail"]
+
+        rows = tmp_path / "mappings" / "drugs.csv"
+        [former] = [one for one in rows.read_text().splitlines() if one.startswith("cyclophosphamide,")]
+        rows.write_text(rows.read_text().replace(former, former.replace("安道生", "安道生;某药")))
+        mapped = open_trial(trial.folder, site.site_id, trial.mappings)._replace(site=site)
+        people.trial = people.runs.trial = mapped
+        (card,) = (await post(http, SIGN, body)).json()["cards"]
+        assert (card["indicator"], "X4" in card["summary"]) == ("warning", True)

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from adapter.consult import TYPES, Counsel, Record, advise, consult, counsel, in_force
+from adapter.consult import TYPES, UNMAPPED, Counsel, Record, advise, consult, counsel, in_force
 from adapter.model.coverage import Coverage
 from adapter.model.resource import RawResource
 from adapter.pipeline import open_trial
@@ -151,7 +151,7 @@ def test_people_on_the_study_are_monitored_and_on_request_judged_as_they_entered
         (order("他克莫司胶囊", 3.6), {"A5"}, set()),
         (order("他克莫司胶囊"), set(), {"its daily dose cannot be read"}),
         (order("环磷酰胺片", 50), {"X4"}, set()),
-        (order("阿莫西林胶囊", 500), set(), set()),
+        (order("阿莫西林胶囊", 500), set(), {"no table of this site knows the drug"}),
         (order(""), set(), {"the medication of this order is not recognised"}),
         (
             order("", medicationReference={"reference": "Medication/far"}),
@@ -174,6 +174,38 @@ def test_an_order_for_somebody_on_the_study(
     assert broken == breaks
     assert len(open_) == len(unknown), open_
     assert all(any(why.startswith(words) for why in open_) for words in unknown)
+
+
+def dosed(value: float, unit: str, system: str = "", code: str = "") -> dict[str, Any]:
+    made = order("他克莫司胶囊", 1)
+    quantity = {"value": value, "unit": unit, "system": system, "code": code}
+    made["dosageInstruction"][0]["doseAndRate"][0]["doseQuantity"] = {k: v for k, v in quantity.items() if v}
+    return made
+
+
+@pytest.mark.parametrize(
+    "drafted",
+    [dosed(2, "粒"), dosed(2, "squirts"), dosed(5000, "IU", UCUM, "[iU]"), dosed(2, "mL", UCUM, "mL")],
+)
+def test_a_dose_in_a_unit_that_is_no_mass_is_unknown_not_fine(drafted: dict[str, Any]) -> None:
+    own = record(patient(), diagnosis(), weight(70), *on_study())
+    found = advise(ready(), own, in_force([drafted], "p1", now=NOW), as_of=DAY)
+    assert [one for one in found.concerns if one.verdict == "breaks"] == []
+    assert [one for one in found.concerns if one.verdict == "unknown"]
+
+
+def test_a_drug_that_no_table_knows_is_said_to_be_unchecked_with_its_code() -> None:
+    coded = {"coding": [{"system": "https://his.example/drugs", "code": "X77", "display": "某药"}]}
+    drafted = order("", 10, medicationCodeableConcept=coded)
+    own = record(patient(), diagnosis(), weight(70), *on_study())
+    (one,) = advise(ready(), own, in_force([drafted], "p1", now=NOW), as_of=DAY).concerns
+    assert (one.verdict, one.why, one.code) == ("unknown", UNMAPPED, "https://his.example/drugs|X77")
+
+
+def test_a_drug_that_no_table_knows_costs_a_candidate_nothing() -> None:
+    own = record(patient(), diagnosis())
+    found = advise(ready(), own, in_force([order("阿莫西林胶囊", 500)], "p1", now=NOW), as_of=DAY)
+    assert found.concerns == ()
 
 
 def test_without_a_weight_a_dose_per_kilogram_is_unknown_not_fine() -> None:

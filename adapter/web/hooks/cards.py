@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from adapter import protocol
-from adapter.consult import Advice, Concern, Consultation
+from adapter.consult import UNMAPPED, UNNAMED, UNREAD_DOSE, Advice, Concern, Consultation
 from adapter.model.decision import CriterionResult, Verdict
 from adapter.model.protocol import Criterion, Protocol
 from adapter.store.hook_log import GivenCard
@@ -22,6 +22,7 @@ from adapter.writeback.identity import code_system
 Json = dict[str, Any]
 SUMMARY = 139
 _LINES = 6
+_WHY = {UNNAMED: "why_unnamed", UNMAPPED: "why_unmapped", UNREAD_DOSE: "why_dose"}
 _OVERRIDE = code_system("hook-override-reason")
 _MARKS = re.compile(r"([\\`*_\[\]<>|#])")
 _SPACE = uuid.UUID("6f0a3f0e-7c1d-5b8e-9d4c-0d8a2b1c3e5f")
@@ -104,7 +105,9 @@ class Press:
                 continue
             rules = [one.criterion for one in some if one.criterion is not None]
             names = ", ".join(rule.id for rule in rules)
-            summary = self._say(key if rules else "order_unread", drug=drug, rules=names)
+            unmapped = any(one.why == UNMAPPED for one in some)
+            bare = "order_unmapped" if unmapped else "order_unread"
+            summary = self._say(key if rules else bare, drug=drug, rules=names)
             body = [*self._section("why", map(self._concern, some)), *self._lacking(person)]
             body.append(self._disclaimer(person))
             about = tuple(f"{one.criterion.id if one.criterion else 'order'} {one.verdict}" for one in some)
@@ -183,7 +186,8 @@ class Press:
 
     def _concern(self, one: Concern) -> str:
         if one.criterion is None or one.result is None:
-            return _plain(one.why)
+            why = self._words.get(_WHY.get(one.why, ""), one.why)
+            return _plain(f"{why} ({one.code})" if one.code else why)
         reason = one.why if one.verdict == "unknown" else one.result.reason
         words = f"{_words_of(one.criterion, self._language)}: {_plain(reason)} ({one.criterion.source})"
         return f"**{one.criterion.id}** {words}"

@@ -6,6 +6,8 @@ Hooks 2.0, https://cds-hooks.hl7.org/2.0/.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import date, datetime
 from typing import Annotated, Any, NamedTuple
 
@@ -101,9 +103,10 @@ class _Feedback(msgspec.Struct):
 _CALL, _FEEDBACK = msgspec.json.Decoder(Call), msgspec.json.Decoder(_Feedback)
 
 
-def router(ready: Counsel, hooks: Hooks, engine: Engine, clock: Clock) -> APIRouter:
-    """``/cds-services``. Raises :class:`ConfigError` for callers that could prove nothing."""
-    site = ready.trial.site
+def router(ready: Callable[[], Counsel], hooks: Hooks, engine: Engine, clock: Clock) -> APIRouter:
+    """``/cds-services``, judging by the rules and mappings that ``ready`` gives at each call. Raises
+    :class:`ConfigError` for callers that could prove nothing."""
+    site = ready().trial.site
     callers = Callers(
         hooks.clients,
         lambda url: trials.origins_of(site, site.base_url or url).including(url),
@@ -112,9 +115,15 @@ def router(ready: Counsel, hooks: Hooks, engine: Engine, clock: Clock) -> APIRou
     )
     log, key = HookLog(engine), secret(engine, "worklist")
     tokens, bench = Tokens(log, clock), Bench(ready, hooks.workers)
-    study = ready.trial.protocol.id
+    study = ready().trial.protocol.id
     public_url = hooks.public_url.rstrip("/")
-    routes = APIRouter()
+
+    @asynccontextmanager
+    async def lasting(_: object) -> AsyncIterator[None]:
+        yield
+        bench.close()
+
+    routes = APIRouter(lifespan=lasting)
 
     async def prove(request: Request) -> Caller:
         """Before anything else: whose call this is, as the principal of the request."""
@@ -157,7 +166,7 @@ def router(ready: Counsel, hooks: Hooks, engine: Engine, clock: Clock) -> APIRou
             raise Denied(412, "neither a prefetch nor access to the record came with this call")
         language = language_of(request.headers.get("accept-language", ""), hooks.language)
         press = Press(
-            ready.trial.protocol,
+            ready().trial.protocol,
             call.hookInstance,
             service,
             language,
