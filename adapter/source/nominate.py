@@ -15,7 +15,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from ahocorasick_rs import BytesAhoCorasick, MatchKind
@@ -28,10 +28,27 @@ Identifier = tuple[str, str]
 Blocks = Iterable[tuple[str, Block]]
 Reader = Callable[[frozenset[str]], Blocks]
 
+STUDY = frozenset({"ResearchStudy"})
+PATIENT = frozenset({"Patient"})
 _SUBJECT_KEYS = ("subject", "patient", "individual", "beneficiary")
 _LITERAL = re.compile(r"(?:(?:^|/)Patient/|^urn:uuid:)([^/?#|\s]+)(?:/_history/[^/\s]+)?$")
 _ANYWHERE = re.compile(rb'Patient\\?/([^"/?#|\s\\]+)')
 _JSON = msgspec.json.Decoder()
+
+
+class Nominated(NamedTuple):
+    """Whom some blocks nominate: patient ids, identifiers of patients, and resources without a subject."""
+
+    ids: frozenset[str] = frozenset()
+    identifiers: frozenset[Identifier] = frozenset()
+    issues: tuple[Issue, ...] = ()
+
+
+class Linked(NamedTuple):
+    """What some blocks say of patient records: ids of those that bear an identifier asked for, and links."""
+
+    known: frozenset[str] = frozenset()
+    pairs: frozenset[tuple[str, str]] = frozenset()
 
 
 def candidate_ids(read: Reader, query: CandidateQuery) -> Candidates:
@@ -39,18 +56,59 @@ def candidate_ids(read: Reader, query: CandidateQuery) -> Candidates:
 
     ``read(types)`` gives ``(file name, block)`` anew at each call; it may leave out files that hold none of
     the types. The data is passed over for studies (when the query names any), for nominations, and for
-    identifiers and merged records.
+    identifiers and merged records. Each pass is a function of blocks, and what it finds in some and in others
+    is what it finds in all.
     """
-    needles = query.codes | query.texts | query.studies
-    if query.studies:
-        needles |= {f"ResearchStudy/{study}" for study in _studies(read, query.studies)}
-    found = _Nominations(query.resource_types)
-    for file, number, line, resource in hits(read(query.resource_types), needles):
-        found.add(resource, line, f"{file}:{number}")
+    studies = studies_in(read(STUDY), query.studies) if query.studies else frozenset()
+    found = nominated_in(read(query.resource_types), query, studies)
     if found.ids or found.identifiers:
-        _join_patients(read, found)
+        return candidates_of(found, linked_in(read(PATIENT), found.identifiers))
+    return candidates_of(found, Linked())
+
+
+def studies_in(blocks: Blocks, names: frozenset[str]) -> frozenset[str]:
+    """First pass: local ids of the ResearchStudies that bear one of these identifiers."""
+    return frozenset(
+        str(resource["id"])
+        for _, _, _, resource in hits(blocks, names)
+        if isinstance(resource, dict) and resource.get("resourceType") == "ResearchStudy" and "id" in resource
+    )
+
+
+def nominated_in(blocks: Blocks, query: CandidateQuery, studies: frozenset[str]) -> Nominated:
+    """Second pass; ``studies`` are what the first found anywhere."""
+    needles = query.codes | query.texts | query.studies | {f"ResearchStudy/{study}" for study in studies}
+    found = _Nominations(query.resource_types)
+    for file, number, line, resource in hits(blocks, needles):
+        found.add(resource, line, f"{file}:{number}")
+    return Nominated(frozenset(found.ids), frozenset(found.identifiers), tuple(found.issues))
+
+
+def linked_in(blocks: Blocks, identifiers: frozenset[Identifier]) -> Linked:
+    """Third pass; ``identifiers`` are what the second found anywhere."""
+    known: set[str] = set()
+    pairs: set[tuple[str, str]] = set()
+    for _, _, _, resource in hits(blocks, frozenset({"link", *(value for _, value in identifiers)})):
+        if not isinstance(resource, dict) or resource.get("resourceType") != "Patient":
+            continue
+        own = resource.get("id")
+        if not isinstance(own, str):
+            continue
+        if _identifiers(resource.get("identifier")) & identifiers:
+            known.add(own)
+        pairs.update((own, other) for other in linked_patients(resource))
+    return Linked(frozenset(known), frozenset(pairs))
+
+
+def candidates_of(found: Nominated, linked: Linked) -> Candidates:
+    """What the passes come to: the nominated, those known by an identifier, every record linked to one."""
+    neighbours: defaultdict[str, set[str]] = defaultdict(set)
+    for own, other in linked.pairs:
+        neighbours[own].add(other)
+        neighbours[other].add(own)
+    ids = frozenset(closure(found.ids | linked.known, neighbours))
     issues = tuple(sorted(found.issues, key=lambda issue: issue.reference))
-    return Candidates(frozenset(found.ids), issues, len(issues))
+    return Candidates(ids, issues, len(issues))
 
 
 def hits(blocks: Blocks, needles: frozenset[str]) -> Iterator[tuple[str, int, bytes, Any]]:
@@ -150,24 +208,6 @@ def subjects_of(resource: dict[str, Any]) -> tuple[set[str], set[Identifier]]:
     return ids, identifiers
 
 
-def _join_patients(read: Reader, found: _Nominations) -> None:
-    """Add patients known by a nominated identifier, then every record linked to one, both ways."""
-    linked: defaultdict[str, set[str]] = defaultdict(set)
-    wanted = frozenset({"link", *(value for _, value in found.identifiers)})
-    for _, _, _, resource in hits(read(frozenset({"Patient"})), wanted):
-        if not isinstance(resource, dict) or resource.get("resourceType") != "Patient":
-            continue
-        own = resource.get("id")
-        if not isinstance(own, str):
-            continue
-        if _identifiers(resource.get("identifier")) & found.identifiers:
-            found.ids.add(own)
-        for other in linked_patients(resource):
-            linked[own].add(other)
-            linked[other].add(own)
-    found.ids |= closure(found.ids, linked)
-
-
 def linked_patients(patient: dict[str, Any]) -> Iterator[str]:
     """Ids of the records a Patient is linked to, whatever the type of the link."""
     for link in _list(patient.get("link")):
@@ -193,14 +233,6 @@ def closure(ids: Iterable[str], linked: dict[str, set[str]]) -> set[str]:
             reached.add(name)
             waiting.extend(linked.get(name, ()))
     return reached
-
-
-def _studies(read: Reader, names: frozenset[str]) -> set[str]:
-    return {
-        str(resource["id"])
-        for _, _, _, resource in hits(read(frozenset({"ResearchStudy"})), names)
-        if isinstance(resource, dict) and resource.get("resourceType") == "ResearchStudy" and "id" in resource
-    }
 
 
 def _identifiers(value: Any) -> set[Identifier]:
