@@ -19,6 +19,7 @@ import msgspec
 
 from adapter.model.coverage import Coverage
 from adapter.model.issue import Issue
+from adapter.source.compressed import plain_name
 from adapter.source.ndjson import type_in_name
 
 NAMES = ("manifest.json", "export-manifest.json", "_manifest.json")
@@ -99,15 +100,15 @@ def read(folder: Path) -> Export:
 
 def is_not_data(export: Export, name: str) -> bool:
     """Whether a file holds the export's errors or deletions instead of resources."""
-    return name.removesuffix(".gz") in {other.removesuffix(".gz") for other in export.not_data}
+    return plain_name(name) in {plain_name(other) for other in export.not_data}
 
 
 def compare(export: Export, lines: Mapping[str, int]) -> list[Issue]:
     """Files and counts the manifest promised against what lies there (``lines``: file name to lines)."""
-    found = {name.removesuffix(".gz"): count for name, count in lines.items()}
+    found = {plain_name(name): count for name, count in lines.items()}
     issues = []
     for output in export.outputs:
-        count = found.get(output.name.removesuffix(".gz"))
+        count = found.get(plain_name(output.name))
         if count is None:
             detail = "listed in the manifest, not in the folder"
             issues.append(_issue("FILE_MISSING", output.name, output.type, detail))
@@ -137,14 +138,14 @@ def coverage(
     ``present`` maps file names to the types in them. An issue with a file makes every type it may hold
     incomplete. A type the token does not cover, of which nothing came, is one that is not offered.
     """
-    damaged = {issue.reference.split(":")[0].removesuffix(".gz"): issue for issue in issues}
+    damaged = {plain_name(issue.reference.split(":")[0]): issue for issue in issues}
     broken: dict[str, str] = {}
     types = set(export.types)
     for name, inside in present.items():
         announced = type_in_name(name)
         own = {announced} if announced in inside else inside - {""}
         types |= own
-        if issue := damaged.get(name.removesuffix(".gz")):
+        if issue := damaged.get(plain_name(name)):
             broken |= dict.fromkeys(own | ({announced} - {""}), issue.code)
     for issue in damaged.values():
         if issue.code in ("FILE_MISSING", "TYPE_WITHHELD"):

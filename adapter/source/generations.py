@@ -47,7 +47,7 @@ def sweep(landing: Path, in_use: Iterable[str]) -> None:
             continue
         if _FOLDER.fullmatch(path.name):
             shutil.rmtree(path, ignore_errors=True)
-        elif not flat and path.name.endswith((".ndjson", ".ndjson.gz", "bulk-manifest.json")):
+        elif not flat and path.name.endswith((".ndjson", ".ndjson.gz", ".ndjson.zst", "bulk-manifest.json")):
             path.unlink()
 
 

@@ -96,7 +96,7 @@ class Landing:
     def __init__(self, folder: Path, manifest: Manifest, limits: Limits | None = None) -> None:
         self.folder = folder
         self.manifest = manifest
-        self._limits = limits
+        self.limits = limits
 
     @property
     def coverage(self) -> tuple[Coverage, ...]:
@@ -125,7 +125,7 @@ class Landing:
         filled while iterating.
         """
         tally = tally if tally is not None else Tally()
-        for file in self._files(types):
+        for file in self.files(types):
             tally.read += file.lines
             for block in self._blocks_of(file):
                 if candidates is None:
@@ -146,7 +146,7 @@ class Landing:
     def verify(self) -> None:
         """Compare every file with its hash; raises SourceUntrustworthy naming the first that differs."""
         for file in self.manifest.files:
-            with self._path(file).open("rb") as stream:
+            with self.path(file).open("rb") as stream:
                 if hashlib.file_digest(stream, "sha256").hexdigest() != file.sha256:
                     raise SourceUntrustworthy(
                         "the file is not the one that was landed",
@@ -155,18 +155,19 @@ class Landing:
                     )
 
     def _blocks(self, types: frozenset[str] | None = None) -> Iterator[tuple[str, Block]]:
-        return ((file.name, block) for file in self._files(types) for block in self._blocks_of(file))
+        return ((file.name, block) for file in self.files(types) for block in self._blocks_of(file))
 
     def _blocks_of(self, file: LandedFile) -> Iterator[Block]:
-        return NdjsonFile(self._path(file), self._limits, name=file.name).blocks()
+        return NdjsonFile(self.path(file), self.limits, name=file.name).blocks()
 
-    def _files(self, types: frozenset[str] | None) -> Iterator[LandedFile]:
+    def files(self, types: frozenset[str] | None) -> Iterator[LandedFile]:
         """Files that may hold one of the types."""
         for file in self.manifest.files:
             if types is None or not types.isdisjoint(file.types) or "" in file.types:
                 yield file
 
-    def _path(self, file: LandedFile) -> Path:
+    def path(self, file: LandedFile) -> Path:
+        """Where the bytes of one of the manifest's files lie."""
         return self.folder / (file.path or file.name)
 
 
@@ -195,7 +196,7 @@ def land_folder(
     issues: Iterable[Issue] = (),
     revises: Landing | None = None,
 ) -> Landing:
-    """Land a folder of ``*.ndjson`` and ``*.ndjson.gz``, with its Bulk Data manifest if it has one.
+    """Land a folder of ``*.ndjson``, plain, ``.gz`` or ``.zst``, with its Bulk Data manifest if it has one.
 
     With ``copy=False`` files stay where they are and are referenced by absolute path; they are hashed either
     way; ``issues`` are those known beforehand, ``revises`` is as for :class:`LandingWriter`;
@@ -206,7 +207,9 @@ def land_folder(
     paths = files_in(source) if source.is_dir() else []
     if not paths and not export.known:
         raise ConfigError(
-            "no *.ndjson or *.ndjson.gz here", where=str(source), fix="name the folder of a bulk export"
+            "no *.ndjson, *.ndjson.gz or *.ndjson.zst here",
+            where=str(source),
+            fix="name the folder of a bulk export",
         )
     with LandingWriter(target, revises) as writer:
         found: list[Issue] = [*export.issues, *issues]

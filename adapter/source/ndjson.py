@@ -1,20 +1,19 @@
-"""FHIR Bulk Data NDJSON as it lies in a folder: plain or gzip, with or without a manifest.
+"""FHIR Bulk Data NDJSON as it lies in a folder: plain, gzip or zstd, with or without a manifest.
 
 Reads in blocks of whole lines, so that the byte sieve can work on megabytes at a time and a later process
 pool or Spark task can take a block as its unit. Tolerates what exports really contain: a byte order mark,
-CRLF, blank lines. What may have been lost (a line cut short, a damaged gzip stream) becomes an
-:class:`~adapter.model.issue.Issue`; what may be an attack (a gzip bomb, an endless line) stops the read.
+CRLF, blank lines. What may have been lost (a line cut short, a damaged stream) becomes an
+:class:`~adapter.model.issue.Issue`; what may be an attack (a small file that unpacks to a
+huge one, an endless line) stops the read.
 
-Source: Bulk Data Access IG 2.0.0 (files); RFC 1952 (gzip); the ndjson specification.
+Source: Bulk Data Access IG 2.0.0 (files); the ndjson specification.
 """
 
 from __future__ import annotations
 
-import gzip
 import io
 import re
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
@@ -23,13 +22,14 @@ import msgspec
 from adapter.errors import SourceUntrustworthy
 from adapter.model.issue import Issue
 from adapter.model.resource import RawResource
+from adapter.source.compressed import SUFFIXES, Unpacked, plain_name, unpacked
 
 BOM = b"\xef\xbb\xbf"
 _TYPE_IN_NAME = re.compile(r"(?:^|[._\-\d])([A-Z][A-Za-z]+)(?:[._\-\d]|$)")
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What one file may cost: bytes after decompression, gzip ratio, bytes of one line and of one block.
+    """What one file may cost: bytes after decompression, ratio of it, bytes of one line and of one block.
 
     Hospital NDJSON compresses 10 to 60 times; the ratio is only judged once ``ratio_after`` bytes came out.
     Blocks that stay in the processor's cache are sieved nearly twice as fast as blocks of some megabytes.
@@ -72,18 +72,18 @@ def type_in_name(name: str) -> str:
     >>> type_in_name("export.ndjson")
     ''
     """
-    stem = re.sub(r"\.ndjson(\.gz)?$", "", name)
+    stem = plain_name(name).removesuffix(".ndjson")
     match = _TYPE_IN_NAME.search(stem)
     return match[1] if match else ""
 
 
 def files_in(folder: Path) -> list[Path]:
-    """``*.ndjson`` and ``*.ndjson.gz`` of a folder, in name order.
+    """``*.ndjson``, ``*.ndjson.gz`` and ``*.ndjson.zst`` of a folder, in name order.
 
     Raises SourceUntrustworthy for one that is no file (a folder, a pipe that would never end) or a link out
     of the folder: who may write there must not choose what else we read.
     """
-    paths = sorted(path for path in folder.iterdir() if path.name.endswith((".ndjson", ".ndjson.gz")))
+    paths = sorted(path for path in folder.iterdir() if plain_name(path.name).endswith(".ndjson"))
     for path in paths:
         if not path.is_file():
             raise SourceUntrustworthy("this is no file", where=_printable(path), fix="move it elsewhere")
@@ -99,52 +99,25 @@ def _printable(path: Path) -> str:
     return path.name.encode("unicode_escape").decode("ascii") if not path.name.isprintable() else path.name
 
 
-class _BoundedGzip(io.RawIOBase):
-    """Decompresses no more than the limits allow; a damaged stream ends early and says so."""
-
-    def __init__(self, path: Path, limits: Limits) -> None:
-        self._path = path
-        self._limits = limits
-        self._size = path.stat().st_size
-        self._stream = gzip.open(path, "rb")  # noqa: SIM115 - closed with this object
-        self._total = 0
-        self.damage = ""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: object) -> int:
-        view = cast("memoryview", buffer)
-        try:
-            got = self._stream.read(len(view))
-        except (EOFError, gzip.BadGzipFile, zlib.error) as fault:
-            self.damage = type(fault).__name__
-            return 0
-        self._total += len(got)
-        self._judge()
-        view[: len(got)] = got
-        return len(got)
-
-    def _judge(self) -> None:
-        limits = self._limits
-        too_dense = self._total > limits.ratio_after and self._total > limits.max_ratio * self._size
-        if too_dense or self._total > limits.max_bytes:
-            raise SourceUntrustworthy(
-                f"a gzip file of {self._size} bytes unpacks to more than {self._total} bytes",
-                where=self._path.name,
-                fix="if the file is genuine, raise max_ratio or max_bytes for this site",
-            )
-
-    def close(self) -> None:
-        self._stream.close()
-        super().close()
-
-
 class NdjsonFile:
-    """One file, read in blocks of whole lines; after a full read ``issues`` says what was wrong with it."""
+    """One file, read in blocks of whole lines; after a full read ``issues`` says what was wrong with it.
 
-    def __init__(self, path: Path, limits: Limits | None = None, *, name: str = "") -> None:
+    ``opened`` gives the bytes as stored, and ``size`` how many they are, where they are not those of a file
+    at ``path``, as in an object store.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        limits: Limits | None = None,
+        *,
+        name: str = "",
+        opened: Callable[[], BinaryIO] | None = None,
+        size: int | None = None,
+    ) -> None:
         self.path = path
+        self._opened = opened
+        self._size = size
         self.name = name or path.name
         self.limits = limits or Limits()
         self.issues: list[Issue] = []
@@ -152,7 +125,6 @@ class NdjsonFile:
     def blocks(self) -> Iterator[Block]:
         """Whole lines, about ``limits.block`` bytes at a time; raises SourceUntrustworthy over a limit."""
         self.issues.clear()
-        damage = ""
         next_line = 1
         last = b""
         with self._open() as stream:
@@ -163,9 +135,9 @@ class NdjsonFile:
                     data = data[len(BOM) :]
                 yield Block(data, first_line)
             raw = getattr(stream, "raw", None)
-            damage = raw.damage if isinstance(raw, _BoundedGzip) else ""
-        if damage:
-            self._report("GZIP_DAMAGED", next_line, f"the gzip stream ends early ({damage})")
+            if isinstance(raw, Unpacked) and raw.damage:
+                code = "GZIP_DAMAGED" if raw.kind == "gzip" else "ZSTD_DAMAGED"
+                self._report(code, next_line, f"the {raw.kind} stream ends early ({raw.damage})")
         if last and not last.endswith(b"\n"):
             self._check_tail(last[last.rfind(b"\n") + 1 :], next_line)
 
@@ -180,9 +152,11 @@ class NdjsonFile:
             yield RawResource(line, f"{self.name}:{number}", type_of(line))
 
     def _open(self) -> BinaryIO:
-        if self.name.endswith(".gz"):
-            return cast(BinaryIO, io.BufferedReader(_BoundedGzip(self.path, self.limits), 2**18))
-        return self.path.open("rb")
+        stream = self._opened() if self._opened else self.path.open("rb")
+        if not self.name.endswith(SUFFIXES):
+            return stream
+        size = self._size if self._size is not None else self.path.stat().st_size
+        return cast(BinaryIO, io.BufferedReader(unpacked(stream, self.name, size, self.limits), 2**18))
 
     def _whole_lines(self, stream: BinaryIO) -> bytes:
         data = stream.read(self.limits.block)

@@ -22,6 +22,7 @@ from typing import Any
 import httpx
 import pytest
 import respx
+import zstandard
 
 import adapter
 from adapter import pipeline
@@ -244,6 +245,15 @@ def test_many_small_bombs_in_one_file(export: Path, tmp_path: Path) -> None:
     """Members follow one another in a gzip file: together they are judged as one."""
     member = gzip.compress(b" " * 1_000_000, 9)
     (export / "Patient.2.ndjson.gz").write_bytes(member * 100)
+    with pytest.raises(SourceUntrustworthy, match="unpacks to more"):
+        land_folder(export, tmp_path / "landing", now=NOW)
+
+
+def test_zstd_that_says_much_with_little(export: Path, tmp_path: Path) -> None:
+    """200 MB in some kilobytes: zstd needs four bytes for 128 KiB of one character."""
+    bomb = zstandard.compress(b" " * 200_000_000, 19)
+    (export / "Patient.2.ndjson.zst").write_bytes(bomb)
+    assert len(bomb) < 25_000
     with pytest.raises(SourceUntrustworthy, match="unpacks to more"):
         land_folder(export, tmp_path / "landing", now=NOW)
 

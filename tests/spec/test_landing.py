@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from adapter.errors import ConfigError, SourceUntrustworthy
 from adapter.model.coverage import is_covered
@@ -145,6 +146,15 @@ def outcome(severity: str) -> bytes:
             {"GZIP_DAMAGED"},
         ),
         (
+            {
+                "Observation.ndjson.zst": zstandard.compress(O1 * 50 + b"\n" + O2 + b"\n")[:-12],
+                "Patient.ndjson": P1,
+            },
+            {"Patient"},
+            {"Observation"},
+            {"ZSTD_DAMAGED"},
+        ),
+        (
             {**GOOD, "manifest.json": manifest(ALL + "&_since=2026-01-01", *LISTED)},
             set(),
             {"Observation", "Patient", "Procedure"},
@@ -179,6 +189,7 @@ def outcome(severity: str) -> bytes:
         "file missing",
         "line cut short",
         "gzip cut short",
+        "zstd cut short",
         "only changes were asked for",
         "the export had errors",
         "the export had remarks",
@@ -196,6 +207,25 @@ def test_coverage_of_a_folder(
     for kind in ("Observation", "Patient", "Procedure", "Condition"):
         assert is_covered(landing.coverage, kind, "p1", None, EXPORTED) == (kind in complete)
         assert not is_covered(landing.coverage, kind, "p1", None, NOW.date() + timedelta(days=1))
+
+
+def test_every_way_to_pack_a_file_gives_the_same_lines(tmp_path: Path) -> None:
+    """Frames and members may follow one another (RFC 8878, section 3; RFC 1952, section 2.2)."""
+    parts = (O1 + b"\n" + O2[:40], O2[40:] + b"\n", O1 + b"\n")
+    packed = {
+        "": b"".join(parts),
+        ".gz": b"".join(gzip.compress(part) for part in parts),
+        ".zst": b"".join(zstandard.compress(part) for part in parts),
+    }
+    found = {}
+    for ending, data in packed.items():
+        (tmp_path / f"of{ending}").mkdir()
+        source = folder(tmp_path / f"of{ending}", {f"Observation.ndjson{ending}": data})
+        landing = land_folder(source, tmp_path / f"landed{ending}" / "landing", now=NOW)
+        assert [file.lines for file in landing.manifest.files] == [3]
+        assert not landing.issues
+        found[ending] = [raw.line for raw in landing.resources()]
+    assert found[""] == found[".gz"] == found[".zst"] == [O1, O2, O1]
 
 
 @pytest.mark.parametrize("copy", [True, False], ids=["copied", "referenced"])

@@ -1,0 +1,74 @@
+"""Landed files in pieces: byte ranges of plain files, compressed ones whole.
+
+A line belongs to the range in which it begins. Lines are counted from 1 at the first line of the range: where
+that is in the file is known once the ranges before it have been read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from adapter.errors import SourceUntrustworthy
+from adapter.source.compressed import SUFFIXES
+from adapter.source.landing import LandedFile, Landing
+from adapter.source.ndjson import BOM, Block, Limits, NdjsonFile
+
+
+class Range(NamedTuple):
+    """The lines of one landed file that begin at ``start`` or later and before ``end``, in bytes."""
+
+    path: Path
+    file: LandedFile
+    start: int
+    end: int
+
+    @property
+    def bytes(self) -> int:
+        return self.end - self.start
+
+
+def ranges_of(landing: Landing, size: int) -> list[Range]:
+    """Every byte of a landing once, in file and byte order, in ranges of at most ``size`` bytes."""
+    return [
+        Range(landing.path(file), file, start, min(start + step, file.bytes))
+        for file in landing.manifest.files
+        for step in (max(file.bytes, 1) if file.name.endswith(SUFFIXES) else size,)
+        for start in range(0, file.bytes, step)
+    ]
+
+
+def blocks_of(piece: Range, limits: Limits | None = None) -> Iterator[Block]:
+    """Whole lines of a range; raises :class:`SourceUntrustworthy` over a limit."""
+    if piece.file.name.endswith(SUFFIXES) or (piece.start == 0 and piece.end == piece.file.bytes):
+        yield from NdjsonFile(piece.path, limits, name=piece.file.name).blocks()
+        return
+    limits = limits or Limits()
+    first_line = 1
+    with piece.path.open("rb") as stream:
+        position = 0
+        if piece.start:
+            stream.seek(piece.start - 1)
+            position = piece.start - 1 + len(_line(stream, piece, limits))
+        while position < piece.end:
+            data = stream.read(min(limits.block, piece.end - position))
+            if not data:
+                return
+            if not data.endswith(b"\n"):
+                data += _line(stream, piece, limits)
+            lines = data.count(b"\n")
+            yield Block(data.removeprefix(BOM) if position == 0 else data, first_line)
+            position += len(data)
+            first_line += lines
+
+
+def _line(stream: BinaryIO, piece: Range, limits: Limits) -> bytes:
+    rest = stream.readline(limits.max_line)
+    if len(rest) >= limits.max_line:
+        raise SourceUntrustworthy(
+            f"a line is longer than {limits.max_line} bytes",
+            where=piece.file.name,
+            fix="check that the file is NDJSON: one resource a line",
+        )
+    return rest
