@@ -74,30 +74,36 @@ def studies(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def calls(folder: Path, address: str, ehr: Ehr, patients: Iterable[str]) -> list[Call]:
-    """A ``patient-view`` of each person."""
-    known, shared, wanted = records(folder), studies(folder), templates(STUDY)
-    host = address.removeprefix("http://")
-    made = []
-    for patient in patients:
+def prefetches(folder: Path) -> dict[str, dict[str, Any]]:
+    """The whole prefetch of each person."""
+    shared, wanted = studies(folder), templates(STUDY)
+    found: dict[str, dict[str, Any]] = {}
+    for patient, own in records(folder).items():
         by_type: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-        for one in (*known[patient], *shared):
+        for one in (*own, *shared):
             by_type[str(one.get("resourceType"))].append(one)
-        prefetch: dict[str, Any] = {}
+        prefetch = found[patient] = {}
         for key, template in wanted.items():
             kind = template.split("?")[0].split("/")[0]
             if "?" in template:
                 entries = [{"resource": one, "search": {"mode": "match"}} for one in by_type[kind]]
                 prefetch[key] = {"resourceType": "Bundle", "type": "searchset", "entry": entries}
             else:
-                own = [one for one in by_type[kind] if one.get("id") == patient]
-                prefetch[key] = own[0] if own else None
+                prefetch[key] = next((one for one in by_type[kind] if one.get("id") == patient), None)
+    return found
+
+
+def calls(known: dict[str, dict[str, Any]], address: str, ehr: Ehr, patients: Iterable[str]) -> list[Call]:
+    """A ``patient-view`` of each person."""
+    host = address.removeprefix("http://")
+    made = []
+    for patient in patients:
         context = {"userId": "Practitioner/1", "patientId": patient}
         call = {
             "hook": "patient-view",
             "hookInstance": str(uuid.uuid4()),
             "context": context,
-            "prefetch": prefetch,
+            "prefetch": known[patient],
         }
         body = msgspec.json.encode(call)
         token = ehr.token(address + VIEW, NOW)
@@ -107,6 +113,12 @@ def calls(folder: Path, address: str, ehr: Ehr, patients: Iterable[str]) -> list
         )
         made.append(Call(patient, head.encode() + body))
     return made
+
+
+def pings(address: str, number: int) -> list[Call]:
+    """Calls of ``/healthz``: what the service takes for an answer that judges nobody."""
+    head = f"GET /healthz HTTP/1.1\r\nHost: {address.removeprefix('http://')}\r\n\r\n"
+    return [Call("", head.encode())] * number
 
 
 async def caller(host: str, port: int, queue: list[Call], answers: list[Answer]) -> None:
@@ -203,9 +215,10 @@ def measured(folder: Path, options: argparse.Namespace) -> int:
     with subprocess.Popen(command) as service:
         try:
             wait_for(port, service)
-            people = sorted(records(made.folder))
+            known = prefetches(made.folder)
+            people = sorted(known)
             random.Random(seed).shuffle(people)  # noqa: S311 - an order, no secret
-            everybody = calls(made.folder, address, ehr, people)
+            everybody = calls(known, address, ehr, people)
             size = sum(len(one.request) for one in everybody)
             print(
                 f"{len(everybody)} people, {size / 1e6:.0f} MB of prefetch, {concurrent} callers without a "
@@ -216,20 +229,23 @@ def measured(folder: Path, options: argparse.Namespace) -> int:
                 f"{'':34}{'calls':>7}{'cards':>7}{'wrong':>7}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}", end=""
             )
             print(f"{'max ms':>9}{'calls/s':>9}")
-            asyncio.run(load("127.0.0.1", port, calls(made.folder, address, ehr, people[:20]), 2))
+            asyncio.run(load("127.0.0.1", port, calls(known, address, ehr, people[:20]), 2))
+            answers, seconds = asyncio.run(load("127.0.0.1", port, pings(address, 2000), concurrent))
+            floor = shown("/healthz", answers, seconds)
             spent = cpu(service.pid)
             answers, seconds = asyncio.run(load("127.0.0.1", port, everybody, concurrent))
             spent = cpu(service.pid) - spent
             worst = shown("everybody, each chart once", answers, seconds)
             print(
-                f"{'':34}{1000 * spent / len(answers):.1f} ms of CPU for a call, all processes of the service"
+                f"{'':34}{1000 * spent / len(answers):.1f} ms of CPU for a call, all processes of the "
+                f"service; p95 is {worst / floor:.1f} x that of /healthz"
             )
             told = [one.patient for one in answers if one.cards]
-            again = calls(made.folder, address, ehr, told)
+            again = calls(known, address, ehr, told)
             shown(
                 "who has a card, opened once more", *asyncio.run(load("127.0.0.1", port, again, concurrent))
             )
-            alone = calls(made.folder, address, ehr, told[:50])
+            alone = calls(known, address, ehr, told[:50])
             shown("the same, one caller", *asyncio.run(load("127.0.0.1", port, alone, 1)))
             wrong = sum(one.status != 200 for one in answers)
         finally:

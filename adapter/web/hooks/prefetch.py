@@ -47,7 +47,24 @@ class _Sent(msgspec.Struct):
     entry: list[_Entry] = []
 
 
+class _Whose(msgspec.Struct):
+    reference: str
+    identifier: msgspec.Raw | None = None
+
+
+class _Owned(msgspec.Struct):
+    """What has to be known of a resource to tell whose it is, if it says so in the plainest way."""
+
+    resourceType: str
+    subject: _Whose | None = None
+    patient: _Whose | None = None
+    individual: _Whose | None = None
+    beneficiary: _Whose | None = None
+    contained: msgspec.Raw | None = None
+
+
 _SENT = msgspec.json.Decoder(_Sent)
+_OWNED = msgspec.json.Decoder(_Owned)
 _ANY = msgspec.json.Decoder()
 
 
@@ -70,6 +87,7 @@ class Gathered:
 
     def __init__(self, patient: str, as_of: date) -> None:
         self._patient, self._as_of = patient, as_of
+        self._literal = f"Patient/{patient}"
         self._lines: dict[bytes, RawResource] = {}
         self._whole: set[str] = set()
         self._why: dict[str, str] = {}
@@ -125,16 +143,13 @@ class Gathered:
         matches, why = 0, ""
         for number, entry in enumerate(sent.entry):
             line = bytes(entry.resource)
-            try:
-                head = _SENT.decode(line)
-            except (msgspec.MsgspecError, RecursionError):
+            found = self._add(line, f"{kind}:{number}")
+            if not found:
                 why = "an entry of what was sent cannot be read"
-                continue
-            if head.resourceType == "OperationOutcome":
+            elif found == "OperationOutcome":
                 why = _outcome(line) or why
-                continue
-            matches += entry.search.mode in ("", "match") and head.resourceType == kind
-            self._add(line, f"{kind}:{number}")
+            else:
+                matches += entry.search.mode in ("", "match") and found == kind
         if any(isinstance(link, dict) and link.get("relation") == "next" for link in sent.link):
             return "only the first page was sent"
         if sent.total is not None and matches < sent.total:
@@ -148,24 +163,45 @@ class Gathered:
         else:
             self._whole.add(kind)
 
-    def _add(self, line: bytes, where: str) -> None:
-        """One resource, unless it is about somebody else."""
+    def _add(self, line: bytes, where: str) -> str:
+        """Keep one resource, unless it is about somebody else; its type, "" if it cannot be read."""
+        kind = self._plainly_own(line)
+        if not kind:
+            try:
+                resource = _ANY.decode(line)
+            except (msgspec.MsgspecError, RecursionError):
+                return ""
+            told = resource.get("resourceType") if isinstance(resource, dict) else None
+            if not isinstance(told, str) or not told:
+                return ""
+            kind = told
+            if not self._is_own(kind, resource):
+                return kind
+        if kind != "OperationOutcome":
+            self._lines.setdefault(line, RawResource(line, where, kind))
+        return kind
+
+    def _plainly_own(self, line: bytes) -> str:
+        """The type of a resource whose every subject is this patient, told without decoding the rest."""
         try:
-            resource = _ANY.decode(line)
+            one = _OWNED.decode(line)
         except (msgspec.MsgspecError, RecursionError):
-            return
-        kind = resource.get("resourceType") if isinstance(resource, dict) else None
-        if not isinstance(kind, str):
-            return
+            return ""
+        whose = [
+            who for who in (one.subject, one.patient, one.individual, one.beneficiary) if who is not None
+        ]
+        plain = all(who.reference == self._literal and who.identifier is None for who in whose)
+        return one.resourceType if whose and plain and one.contained is None else ""
+
+    def _is_own(self, kind: str, resource: dict[str, Any]) -> bool:
         if kind == "Patient":
             if resource.get("id") != self._patient:
-                return
+                return False
             self._linked = self._linked or any(True for _ in linked_patients(resource))
         elif kind in TYPES:
             ids, _ = subjects_of(resource)
-            if ids and self._patient not in ids:
-                return
-        self._lines.setdefault(line, RawResource(line, where, kind))
+            return not ids or self._patient in ids
+        return True
 
 
 def _outcome(line: bytes) -> str:
