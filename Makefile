@@ -15,9 +15,10 @@ demo: .venv/run.stamp ## a synthetic hospital, screened, written back and export
 	$(BIN)/adapter demo
 
 test: .venv/dev.stamp ## every test; with Java 17, Maven and npm also against real servers of three makes
-	@echo "looking for FHIR servers (their first download is about 400 MB) ..."
+	@echo "looking for FHIR servers (their first download is about 600 MB) ..."
 	@$(BIN)/python -m tests.servers.medplum --prefetch || true
 	@$(BIN)/python -m tests.servers.openid_provider --prefetch || true
+	@$(BIN)/python -m tests.servers.keycloak --prefetch || true
 	@$(BIN)/python -m tests.servers.hapi --prefetch || true # what that means, skip or failure, the tests decide
 	$(BIN)/python -m pytest -n auto --dist loadgroup
 
@@ -50,12 +51,9 @@ chaos: .venv/dev.stamp ## the 500 schedules of faults, kills and persons' edits 
 hapi: .venv/dev.stamp ## run a HAPI FHIR server and print its base URL (PORT=8080)
 	@$(BIN)/python -m tests.servers.hapi --port $(or $(PORT),8080)
 
-secrets: ## random secrets for docker-compose.yml; those present stay
-	@chmod 700 secrets
-	@for name in db_password adapter_db_password pseudonym_key; do [ -s secrets/$$name ] || \
-	  $(PYTHON) -c 'import secrets; print(secrets.token_hex(32), end="")' > secrets/$$name; done
-	@[ -s secrets/adapter_database_url ] || printf 'postgresql://adapter:%s@adapter-postgres:5432/adapter' \
-	  "$$(cat secrets/adapter_db_password)" > secrets/adapter_database_url
+secrets: ## random secrets and a certificate for docker-compose.yml; those present stay
+	@$(PYTHON) $(dir $(lastword $(MAKEFILE_LIST)))deploy/secrets_for_compose.py secrets
+	@echo "who can sign in at http://localhost:8765, with their passwords: secrets/demo_people"
 
 clean: ## remove the environment, caches and the HAPI build (workspace/ stays)
 	rm -rf .venv .servers build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

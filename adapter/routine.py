@@ -19,6 +19,7 @@ from adapter.config import Digest
 from adapter.digest import News
 from adapter.errors import AdapterError, ConfigError
 from adapter.screening import Screening
+from adapter.source.generations import MANIFEST
 from adapter.store.outbox import Outbox
 from adapter.trial import Trial, Workspace, note, open_store
 
@@ -94,7 +95,10 @@ async def go_round(
     day = clock().astimezone(trial.site.zone).date()
 
     async def read() -> None:
-        landing, _ = await pipeline.sync(trial, workspace, base_url, now=clock())
+        if (workspace.landing / MANIFEST).exists():
+            landing, _ = await pipeline.sync(trial, workspace, base_url, now=clock())
+        else:
+            landing = await pipeline.land_server(trial, workspace, base_url, now=clock())
         certificate.keep(certificate.certificate_of(trial, landing), workspace.landing)
 
     async def screen() -> None:

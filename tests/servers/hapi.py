@@ -7,18 +7,17 @@ Maven's own repository, the compiled class and the class path in the git-ignored
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import re
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.servers.process import ServerDied, ServerUnavailable, started
+from tests.servers import command
+from tests.servers.process import ServerUnavailable, started
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = Path(__file__).resolve().parent / "hapi"
@@ -36,9 +35,9 @@ class HapiUnavailable(ServerUnavailable):
 
 def missing_runtime() -> str | None:
     """Why HAPI cannot run here, or None when Java 17 and Maven are present."""
-    for command in ("java", "mvn"):
-        if shutil.which(command) is None:
-            return f"{command} not found: {HOW_TO_INSTALL}"
+    for needed in ("java", "mvn"):
+        if shutil.which(needed) is None:
+            return f"{needed} not found: {HOW_TO_INSTALL}"
     text = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr
     major = re.search(r'version "(\d+)', text)
     if major is None or int(major[1]) < 17:
@@ -91,33 +90,11 @@ def running(port: int = 0) -> Iterator[str]:
 
     Port 0 takes a free one.
     """
-    command = ["java", "-Xmx1g", f"-Dhapi.log={LOG}", "-cp", prefetch(), "HapiServer", str(port)]
-    with started(command, log=CACHE / "stderr.log", seconds=START_SECONDS) as base_url:
+    run = ["java", "-Xmx1g", f"-Dhapi.log={LOG}", "-cp", prefetch(), "HapiServer", str(port)]
+    with started(run, log=CACHE / "stderr.log", seconds=START_SECONDS) as base_url:
         yield base_url
 
 
-def main() -> int:
-    """``make hapi``: run until Ctrl-C."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, default=8080, help="0 takes a free one (default: 8080)")
-    parser.add_argument("--prefetch", action="store_true", help="download and compile, do not start")
-    options = parser.parse_args()
-    try:
-        if options.prefetch:
-            prefetch()
-            return 0
-        print("starting HAPI FHIR (about 20 s) ...", file=sys.stderr)
-        with running(options.port) as base_url:
-            print(base_url, flush=True)
-            print(f"log: {LOG}\nCtrl-C stops it", file=sys.stderr)
-            threading.Event().wait()
-    except KeyboardInterrupt:
-        return 0
-    except (HapiUnavailable, ServerDied) as problem:
-        print(problem, file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    print("HAPI FHIR takes about 20 s to start ...", file=sys.stderr)
+    sys.exit(command.main(__doc__, prefetch, running, port=8080, log=LOG))

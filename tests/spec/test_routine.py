@@ -88,6 +88,15 @@ async def test_a_round_reads_judges_writes_and_tells(hospital: FhirServer, works
     assert list((workspace.writeback).rglob("*.json"))
 
 
+async def test_the_first_round_of_all_reads_everybody(hospital: FhirServer, workspace: Workspace) -> None:
+    with hospital.answering():
+        done, _ = await rounds(workspace)
+        again, _ = await rounds(workspace)
+    assert states(done) == dict.fromkeys(("read", "screen", "monitor", "write", "digest"), "done")
+    assert done.news.moved == {"undetermined": 1}
+    assert (states(again)["read"], again.news.moved) == ("done", {})
+
+
 async def test_a_round_that_changes_nothing_sends_no_mail_unless_asked(
     hospital: FhirServer, workspace: Workspace
 ) -> None:
