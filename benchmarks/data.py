@@ -1,90 +1,341 @@
-"""A seeded folder of NDJSON of any size: Observations, and Conditions that nominate a known few.
+"""A seeded population as a Bulk Data export: any number of people, files and candidates, with its truth.
 
-Lines look like a laboratory's, about 950 bytes, written as most producers do (no blanks, UTF-8). Candidates
-are chosen before the lines are written, so that what a reader must find is known without reading.
+People are copies of charts of the synthetic hospital (``adapter.demo``) under new ids: a candidate copies one
+of its screening cases, so that there is something to judge and the hospital's plan says what must come out;
+everybody else copies a chart without the disease. Lines are about 800 bytes, 58 for a person unless ``lines``
+says fewer. A chart is kept as the bytes between its ids, so that a copy is one ``join``: some 500 MB a second
+on each core, compression aside.
 """
 
 from __future__ import annotations
 
+import json
+import multiprocessing
+import os
 import random
+import shutil
+import tempfile
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-LINES_PER_PATIENT = 60
-DIAGNOSIS = "77182004"
-CODES = (
-    ("2889-4", "24小时尿蛋白定量", "g/(24.h)", 8),
-    ("1751-7", "白蛋白", "g/L", 40),
-    ("14682-9", "肌酐", "umol/L", 90),
-    ("11253-2", "他克莫司谷浓度", "ng/mL", 6),
-    ("1742-6", "丙氨酸氨基转移酶", "U/L", 25),
-    ("2345-7", "葡萄糖", "mmol/L", 5),
-    ("718-7", "血红蛋白", "g/L", 130),
-    ("2823-3", "钾", "mmol/L", 4),
-)
-_LINE = (
-    '{"resourceType":"Observation","id":"o%(number)d","meta":{"versionId":"1","lastUpdated":'
-    '"2024-03-%(day)02dT12:00:00.000+08:00"},"identifier":[{"system":"urn:oid:2.16.156.1.1","value":"L%(number)d"}],'
-    '"status":"final","category":[{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/observation-category",'
-    '"code":"laboratory","display":"Laboratory"}]}],"code":{"coding":[{"system":"http://loinc.org","code":'
-    '"%(code)s"},{"system":"urn:oid:2.16.156.1.2","code":"T%(number)d","display":"%(text)s"}],"text":"%(text)s"},'
-    '"subject":{"reference":"Patient/%(patient)s"},"encounter":{"reference":"Encounter/e%(number)d"},'
-    '"effectiveDateTime":"2024-03-%(day)02dT08:%(minute)02d:00+08:00","issued":"2024-03-%(day)02dT11:30:00+08:00",'
-    '"performer":[{"reference":"Organization/lab%(day)d","display":"检验科"}],"valueQuantity":{"value":%(value)s,'
-    '"unit":"%(unit)s","system":"http://unitsofmeasure.org","code":"%(unit)s"},"referenceRange":[{"low":{"value":'
-    '0.0,"unit":"%(unit)s"},"high":{"value":%(value)s,"unit":"%(unit)s"},"text":"参考区间"}]}\n'
-)
-_CONDITION = (
-    '{"resourceType":"Condition","id":"c%s","code":{"coding":[{"system":"http://snomed.info/sct","code":"%s"}]},'
-    '"subject":{"reference":"Patient/%s"}}\n'
-)
+import msgspec
+
+from adapter import pipeline
+from adapter.demo import hospital
+from adapter.demo.export import REQUEST, TRANSACTION_TIME
+from adapter.demo.pharmacy import formulary
+from adapter.demo.plan import SCREENING_DAY
+from adapter.mappers.terminology.vocabulary import candidate_query
+from adapter.model.candidates import CandidateQuery
+from adapter.source import nominate
+from adapter.source.ndjson import Block
+
+HOSPITAL_SEED = 20190603
+CHARTS = 330
+"""How many different people without the disease are copied."""
+AS_OF = SCREENING_DAY
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+_FLUSH = 4 * 2**20
+
+Compression = Literal["", "gzip", "zstd"]
+SUFFIX: dict[str, str] = {"": "", "gzip": ".gz", "zstd": ".zst"}
 
 
-class Folder(NamedTuple):
-    """Where the files are and what is true of them."""
+class Chart(NamedTuple):
+    """One person to copy: by resource type how many lines, and the bytes between the mentions of their id."""
 
-    path: Path
-    observations: Path
-    candidates: frozenset[str]
-    lines: int
-    lines_of_candidates: int
+    lines: dict[str, int]
+    between: dict[str, tuple[bytes, ...]]
+    overall: str
+
+    def of(self, person: bytes) -> Iterator[tuple[str, bytes]]:
+        return ((kind, person.join(pieces)) for kind, pieces in self.between.items())
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True):
+    """What to generate; the same recipe gives the same bytes.
+
+    ``parts`` is the number of files of each resource type; 0 puts everything into one file. ``lines`` is how
+    many resources a person without the disease has at most, 0 for all.
+    """
+
+    patients: int
+    share: float = 0.002
+    parts: int = 8
+    lines: int = 0
+    compression: Compression = ""
+    seed: int = 20190603
+
+    @property
+    def name(self) -> str:
+        return (
+            f"{self.patients}-patients-{self.share:g}-candidates-{self.parts}-parts-"
+            f"{self.lines or 'all'}-lines-{self.compression or 'plain'}-{self.seed}"
+        )
+
+    def candidates(self) -> frozenset[int]:
+        """The numbers of those who have the disease."""
+        count = min(self.patients, max(1, round(self.patients * self.share)))
+        return frozenset(random.Random(self.seed).sample(range(self.patients), count))  # noqa: S311
+
+
+class Population(msgspec.Struct, frozen=True):
+    """Where the files are and what is true of them.
+
+    ``rows`` are lines by resource type, ``wanted`` those of candidates, ``verdicts`` people by what they must
+    be found to be; ``bytes`` are without compression.
+    """
+
+    where: str
+    recipe: Recipe
+    rows: dict[str, int]
+    wanted: dict[str, int]
+    verdicts: dict[str, int]
     bytes: int
+    stored: int
+    files: int
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.where)
+
+    @property
+    def candidates(self) -> frozenset[str]:
+        return frozenset(person(number).decode() for number in self.recipe.candidates())
+
+    @property
+    def lines(self) -> int:
+        return sum(self.rows.values())
+
+    def paths(self, kind: str = "") -> list[Path]:
+        """The files of a resource type, or all."""
+        return sorted(self.folder.glob(f"{kind or '*'}.*ndjson*"))
 
 
-def write(path: Path, megabytes: int, share: float, seed: int) -> Folder:
-    """Write about ``megabytes`` of Observations, and the Patients and Conditions to them; seeded."""
-    dice = random.Random(seed)  # noqa: S311 - data, no secret
-    size = len(_line(dice, 0, "p0000000").encode())
-    lines = megabytes * 10**6 // size
-    patients = [f"p{number:07d}" for number in range(max(500, lines // LINES_PER_PATIENT))]
-    candidates = frozenset(dice.sample(patients, max(1, round(len(patients) * share))))
-    observations = path / "Observation.ndjson"
-    theirs = 0
-    with observations.open("w", encoding="utf-8", newline="\n") as out:
-        for number in range(lines):
-            patient = dice.choice(patients)
-            theirs += patient in candidates
-            out.write(_line(dice, number, patient))
-    with (path / "Condition.ndjson").open("w", encoding="utf-8", newline="\n") as out:
-        for number, patient in enumerate(patients):
-            out.write(_CONDITION % (number, DIAGNOSIS if patient in candidates else "38341003", patient))
-    with (path / "Patient.ndjson").open("w", encoding="utf-8", newline="\n") as out:
-        for patient in patients:
-            out.write(
-                f'{{"resourceType":"Patient","id":"{patient}","gender":"male","birthDate":"1970-01-02"}}\n'
-            )
-    return Folder(path, observations, candidates, lines, theirs, observations.stat().st_size)
+def person(number: int) -> bytes:
+    return b"q%07d" % number
 
 
-def _line(dice: random.Random, number: int, patient: str) -> str:
-    code, text, unit, usual = dice.choice(CODES)
-    return _LINE % {
-        "number": number,
-        "day": dice.randrange(1, 29),
-        "minute": dice.randrange(60),
-        "code": code,
-        "text": text,
-        "patient": patient,
-        "value": f"{usual * dice.uniform(0.5, 2):.2f}",
-        "unit": unit,
+def population(recipe: Recipe, root: Path | None = None) -> Population:
+    """Generate, or take what an earlier run generated, under ``root`` (a temporary folder unless given)."""
+    root = root or Path(tempfile.gettempdir()) / f"adapter-bench-{os.getuid()}"
+    folder = root / recipe.name
+    account = folder / "population.json"
+    if account.exists():
+        return msgspec.json.decode(account.read_bytes(), type=Population)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return generate(recipe, folder)
+
+
+def generate(recipe: Recipe, folder: Path) -> Population:
+    """Write the export into an empty folder, on all cores."""
+    shards = max(1, recipe.parts)
+    edges = [recipe.patients * number // shards for number in range(shards + 1)]
+    charts()  # made before the processes fork, so that they need not
+    work = partial(_shard, recipe, folder)
+    with multiprocessing.get_context("fork").Pool(min(shards, os.cpu_count() or 1)) as pool:
+        accounts = pool.starmap(work, [(n, edges[n], edges[n + 1]) for n in range(shards)])
+    rows: Counter[str] = Counter()
+    wanted: Counter[str] = Counter()
+    verdicts: Counter[str] = Counter()
+    size, output = 0, []
+    for account in accounts:
+        rows.update(account.rows)
+        wanted.update(account.wanted)
+        verdicts.update(account.verdicts)
+        size += account.bytes
+        output += account.files
+    shared = _shared(recipe, folder)
+    rows.update(shared.rows)
+    made = Population(
+        where=str(folder),
+        recipe=recipe,
+        rows=dict(rows),
+        wanted=dict(wanted),
+        verdicts=dict(verdicts),
+        bytes=size + shared.bytes,
+        stored=sum(path.stat().st_size for path in folder.iterdir()),
+        files=len({name for _, name, _ in [*output, *shared.files]}),
+    )
+    manifest = {
+        "transactionTime": TRANSACTION_TIME,
+        "request": REQUEST,
+        "requiresAccessToken": False,
+        "output": [
+            {"type": kind, "url": name, "count": count} for kind, name, count in [*output, *shared.files]
+        ],
+        "error": [],
     }
+    if recipe.parts:  # a manifest names one type a file
+        (folder / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    (folder / "population.json").write_bytes(msgspec.json.encode(made))
+    return made
+
+
+@cache
+def charts() -> tuple[tuple[Chart, ...], tuple[Chart, ...]]:
+    """(the cases to screen, people whom the protocol's query nominates in no way), ids taken out.
+
+    Cases with two records, with lines that are not JSON, or that spell their id in another way are left to
+    the tests: here every contestant shall find the same rows.
+    """
+    cases, others = [], []
+    for chart, truth in hospital.everyone(HOSPITAL_SEED, CHARTS + hospital.PLANTED):
+        rows = [*chart.rows, *chart.late]
+        if truth is None:
+            if not _nominates(rows):
+                others.append(_chart(chart.id, rows, ""))
+        elif not (truth["enrolled"] or chart.raw or chart.escaped) and all(
+            _is_plain(row, chart.id) for row in rows
+        ):
+            cases.append(_chart(chart.id, rows, truth["overall"]))
+    return tuple(case for case in cases if case.overall != "no_candidate"), tuple(others)
+
+
+def _is_plain(row: dict[str, object], patient: str) -> bool:
+    if row["resourceType"] == "Patient":
+        return row["id"] == patient
+    subject = row.get("subject", row.get("patient", row.get("individual")))
+    return isinstance(subject, dict) and subject.get("reference") == f"Patient/{patient}"
+
+
+def _nominates(rows: list[dict[str, object]]) -> bool:
+    block = Block(b"\n".join(map(_ENCODER.encode, rows)), 1)
+    return bool(nominate.candidate_ids(lambda _types: [("chart", block)], _query()).ids)
+
+
+@cache
+def _query() -> CandidateQuery:
+    trial = pipeline.open_trial()
+    return candidate_query(trial.terminology, trial.protocol.candidates, trial.protocol.id)
+
+
+def _chart(patient: str, rows: list[dict[str, object]], overall: str) -> Chart:
+    lines: Counter[str] = Counter()
+    text: defaultdict[str, list[bytes]] = defaultdict(list)
+    for row in rows:
+        kind = str(row["resourceType"])
+        lines[kind] += 1
+        text[kind].append(_ENCODER.encode(row) + b"\n")
+    return Chart(
+        dict(lines),
+        {kind: tuple(b"".join(some).split(patient.encode())) for kind, some in text.items()},
+        overall,
+    )
+
+
+def shortened(chart: Chart, most: int) -> Chart:
+    """The chart's first lines, its Patient first and then in equal shares of its types."""
+    if not most or sum(chart.lines.values()) <= most:
+        return chart
+    left = most
+    lines, between = {}, {}
+    share = most / sum(chart.lines.values())
+    for kind in sorted(chart.lines, key=lambda name: (name != "Patient", chart.lines[name])):
+        take = min(left, max(1, round(chart.lines[kind] * share)))
+        if take:
+            whole = b"\x00".join(chart.between[kind]).splitlines(keepends=True)[:take]
+            lines[kind], between[kind] = take, tuple(b"".join(whole).split(b"\x00"))
+            left -= take
+    return Chart(lines, between, chart.overall)
+
+
+class _Account(NamedTuple):
+    rows: Counter[str]
+    wanted: Counter[str]
+    verdicts: Counter[str]
+    bytes: int
+    files: list[tuple[str, str, int]]
+
+
+def _shard(recipe: Recipe, folder: Path, shard: int, first: int, end: int) -> _Account:
+    """Write the people from ``first`` to ``end``, one file a type."""
+    cases, others = charts()
+    others = tuple(shortened(other, recipe.lines) for other in others)
+    candidates = recipe.candidates()
+    out = _Out(recipe, folder, shard)
+    wanted: Counter[str] = Counter()
+    verdicts: Counter[str] = Counter()
+    for number in range(first, end):
+        if number in candidates:
+            chart = cases[number % len(cases)]
+            wanted.update(chart.lines)
+            verdicts[chart.overall] += 1
+        else:
+            chart = others[number % len(others)]
+        for kind, text in chart.of(person(number)):
+            out.write(kind, text, chart.lines[kind])
+    out.close()
+    return _Account(out.rows, wanted, verdicts, out.bytes, out.files)
+
+
+def _shared(recipe: Recipe, folder: Path) -> _Account:
+    """What belongs to nobody: the pharmacy's Medications and the studies."""
+    out = _Out(recipe, folder, 0)
+    for row in (*formulary(), *hospital.studies()):
+        out.write(row["resourceType"], _ENCODER.encode(row) + b"\n", 1)
+    out.close()
+    return _Account(out.rows, Counter(), Counter(), out.bytes, out.files)
+
+
+class _Out:
+    """The files of one shard, written some megabytes at a time."""
+
+    def __init__(self, recipe: Recipe, folder: Path, shard: int) -> None:
+        self._recipe, self._folder, self._shard = recipe, folder, shard
+        self._waiting: defaultdict[str, list[bytes]] = defaultdict(list)
+        self._sizes: Counter[str] = Counter()
+        self._press: dict[str, tuple[Callable[[bytes], bytes], Callable[[], bytes]]] = {}
+        self.rows: Counter[str] = Counter()
+        self.bytes = 0
+
+    @property
+    def files(self) -> list[tuple[str, str, int]]:
+        return [(kind, self._name(kind), count) for kind, count in sorted(self.rows.items())]
+
+    def write(self, kind: str, text: bytes, lines: int) -> None:
+        name = self._name(kind)
+        self._waiting[name].append(text)
+        self._sizes[name] += len(text)
+        self.rows[kind] += lines
+        self.bytes += len(text)
+        if self._sizes[name] > _FLUSH:
+            self._flush(name)
+
+    def close(self) -> None:
+        for name in sorted(self._waiting):
+            self._flush(name)
+        for name, (_, finish) in self._press.items():
+            with (self._folder / name).open("ab") as out:
+                out.write(finish())
+
+    def _name(self, kind: str) -> str:
+        stem = f"{kind}.{self._shard:04}" if self._recipe.parts else "export.0000"
+        return f"{stem}.ndjson{SUFFIX[self._recipe.compression]}"
+
+    def _flush(self, name: str) -> None:
+        data = b"".join(self._waiting[name])
+        self._waiting[name].clear()
+        self._sizes[name] = 0
+        if self._recipe.compression:
+            if name not in self._press:
+                self._press[name] = _compressor(self._recipe.compression)
+            data = self._press[name][0](data)
+        with (self._folder / name).open("ab") as out:
+            out.write(data)
+
+
+def _compressor(kind: Compression) -> tuple[Callable[[bytes], bytes], Callable[[], bytes]]:
+    """(compress some, finish), at the levels the command line tools have by default."""
+    if kind == "gzip":
+        stream = zlib.compressobj(6, zlib.DEFLATED, 31)
+        return stream.compress, stream.flush
+    import pyarrow
+
+    codec = pyarrow.Codec("zstd", compression_level=3)
+    return lambda data: bytes(codec.compress(data, asbytes=True)), lambda: b""
