@@ -14,7 +14,8 @@ from datetime import date, datetime, timedelta, tzinfo
 from typing import Literal
 
 import msgspec
-from dateutil.relativedelta import relativedelta
+
+from adapter.model.kept import kept
 
 Precision = Literal["year", "month", "day", "time"]
 
@@ -22,12 +23,12 @@ _PARTIAL = re.compile(r"(?P<year>\d{4})(?:-(?P<month>\d{2})(?:-(?P<day>\d{2}))?)
 _INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:Z|[+-]\d{2}:\d{2})?")
 
 
-class PartialDate(msgspec.Struct, frozen=True):
+class PartialDate(msgspec.Struct, frozen=True, dict=True):
     """One moment as the source wrote it.
 
     ``text`` is the source text; ``first``..``last`` the inclusive span of local calendar days it
     may mean; ``at`` the instant in the site's zone when a time was given; ``zone_assumed`` is true
-    when the text had a time but no offset (flag TZ_ASSUMED).
+    when the text had a time but no offset (flag TZ_ASSUMED). What is worked out of it is kept with it.
     """
 
     text: str
@@ -42,7 +43,7 @@ class PartialDate(msgspec.Struct, frozen=True):
         """The local calendar day, if only one is possible."""
         return self.first if self.first == self.last else None
 
-    @property
+    @kept
     def iso(self) -> str:
         """ISO 8601 at the known precision in the site's zone, without offset (SDTM --DTC)."""
         if self.at is not None:
@@ -50,7 +51,7 @@ class PartialDate(msgspec.Struct, frozen=True):
             return self.at.isoformat()[: len("2019-06-03T08:00:00" if with_seconds else "2019-06-03T08:00")]
         return self.first.isoformat()[: {"year": 4, "month": 7}.get(self.precision, 10)]
 
-    @property
+    @kept
     def order(self) -> tuple[date, date, str, str]:
         """A total order: earliest possible day, then latest, then time, then text."""
         return (self.first, self.last, self.at.isoformat() if self.at else "", self.text)
@@ -111,7 +112,9 @@ def completed_years(birth: date, on: date) -> int:
 
 def add_months(day: date, months: int) -> date:
     """Calendar months later (or earlier), the day clipped to the month's length."""
-    return day + relativedelta(months=months)
+    years, month = divmod(day.month - 1 + months, 12)
+    year = day.year + years
+    return date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))
 
 
 def add_days(day: date, days: int) -> date:

@@ -11,6 +11,8 @@ import msgspec
 
 from adapter.model.dates import add_days, add_months, counted
 
+_MONTH = Fraction("30.4375")
+
 
 class Node(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     """Anything a protocol file says; ``where`` is its place in that file.
@@ -62,7 +64,7 @@ class Offset(Node, frozen=True, kw_only=True):
     @property
     def order(self) -> Fraction:
         """Nominal days, to put offsets in order: a month is 30.4375 of them."""
-        return self.months * Fraction("30.4375") + self.days
+        return self.months * _MONTH + self.days
 
     def __str__(self) -> str:
         if not self.months:

@@ -8,30 +8,25 @@ the interval. Nothing here is ever rounded and no binary float takes part: ``2.4
 
 from __future__ import annotations
 
-import operator
 import re
-from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from typing import Literal
 
 import msgspec
 
+from adapter.model.kept import kept
 from adapter.model.kleene import Truth
 
 Comparator = Literal["", "<", "<=", ">", ">="]
 Comparison = Literal["above", "at_least", "below", "at_most", "equal"]
 
-_OPERATORS: dict[str, Callable[[Fraction, Fraction], bool]] = {
-    "above": operator.gt,
-    "at_least": operator.ge,
-    "below": operator.lt,
-    "at_most": operator.le,
-}
 
+class Interval(msgspec.Struct, frozen=True, order=False, dict=True):
+    """All numbers between two bounds; ``None`` is unbounded. Unit-less: the owner states the unit.
 
-class Interval(msgspec.Struct, frozen=True, order=False):
-    """All numbers between two bounds; ``None`` is unbounded. Unit-less: the owner states the unit."""
+    Its texts are worked out once and kept with it.
+    """
 
     low: Fraction | None
     high: Fraction | None
@@ -80,12 +75,18 @@ class Interval(msgspec.Struct, frozen=True, order=False):
             if self.point is not None:
                 return Truth.of(self.point == threshold)
             return Truth.UNKNOWN if self.contains(threshold) else Truth.FALSE
-        if comparison in ("above", "at_least"):
-            holds = self._low_side(comparison, threshold)
-            fails = self._high_side("at_most" if comparison == "above" else "below", threshold)
-        else:
-            holds = self._high_side(comparison, threshold)
-            fails = self._low_side("at_least" if comparison == "below" else "above", threshold)
+        low = None if self.low is None else _order(self.low, threshold)
+        high = low if self.low is self.high else None if self.high is None else _order(self.high, threshold)
+        every_above = low is not None and (low > 0 or (low == 0 and not self.low_closed))
+        every_below = high is not None and (high < 0 or (high == 0 and not self.high_closed))
+        none_below = low is not None and low >= 0
+        none_above = high is not None and high <= 0
+        holds, fails = {
+            "above": (every_above, none_above),
+            "at_least": (none_below, every_below),
+            "below": (every_below, none_below),
+            "at_most": (none_above, every_above),
+        }[comparison]
         if holds:
             return Truth.TRUE
         return Truth.FALSE if fails else Truth.UNKNOWN
@@ -99,21 +100,11 @@ class Interval(msgspec.Struct, frozen=True, order=False):
         """Whether the reported number itself equals the threshold (flag BOUNDARY)."""
         return threshold in (self.low, self.high)
 
-    def _low_side(self, comparison: str, threshold: Fraction) -> bool:
-        if self.low is None:
-            return False
-        if comparison == "above" and self.low == threshold:
-            return not self.low_closed
-        return _OPERATORS[comparison](self.low, threshold)
-
-    def _high_side(self, comparison: str, threshold: Fraction) -> bool:
-        if self.high is None:
-            return False
-        if comparison == "below" and self.high == threshold:
-            return not self.high_closed
-        return _OPERATORS[comparison](self.high, threshold)
-
     def __str__(self) -> str:
+        return self._text
+
+    @kept
+    def _text(self) -> str:
         point = self.point
         if point is not None:
             return number_text(point)
@@ -126,6 +117,25 @@ class Interval(msgspec.Struct, frozen=True, order=False):
         left = "[" if self.low_closed else "("
         right = "]" if self.high_closed else ")"
         return f"{left}{number_text(self.low)}, {number_text(self.high)}{right}"
+
+    @kept
+    def brief(self) -> str:
+        """The value for a reader: a number with many decimals is shown to three and marked ``~``.
+
+        >>> Interval.exactly(Fraction("97.20412")).brief
+        '97.20412'
+        >>> Interval.exactly(Fraction("97.2041234567")).brief
+        '~97.204'
+        """
+        point, text = self.point, self._text
+        if point is None or len(text) <= _LONG:
+            return text
+        return f"~{number_text(Fraction(round(point * 1000), 1000))}"
+
+
+def _order(left: Fraction, right: Fraction) -> int:
+    """Negative, zero or positive as ``left`` is below, equal to or above ``right``."""
+    return left.numerator * right.denominator - right.numerator * left.denominator
 
 
 def number_text(number: Fraction, places: int = 6) -> str:
@@ -151,17 +161,8 @@ _LONG = 8
 
 
 def brief(value: Interval) -> str:
-    """The value for a reader: a number with many decimals is shown to three and marked ``~``.
-
-    >>> brief(Interval.exactly(Fraction("97.20412")))
-    '97.20412'
-    >>> brief(Interval.exactly(Fraction("97.2041234567")))
-    '~97.204'
-    """
-    point, text = value.point, str(value)
-    if point is None or len(text) <= _LONG:
-        return text
-    return f"~{number_text(Fraction(round(point * 1000), 1000))}"
+    """:attr:`Interval.brief`."""
+    return value.brief
 
 
 _NUMBER = re.compile(r"[+-]?\d{1,40}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,3})?", re.ASCII)

@@ -22,7 +22,8 @@ def _encode(value: Any) -> Any:
 
 def _decode(wanted: type, value: Any) -> Any:
     if wanted is Fraction and isinstance(value, str):
-        return Fraction(value)
+        numerator, _, denominator = value.partition("/")
+        return Fraction(int(numerator), int(denominator or 1))
     raise NotImplementedError(f"cannot read {wanted.__name__}")
 
 

@@ -17,6 +17,10 @@ def latest_answers(link: str, context: Context) -> tuple[tuple[Finding, ...], tu
     Responses not completed and those after the as-of day never decide. Two different answers of one day
     contradict each other whatever their hours: nobody can tell a correction from a mistake.
     """
+    return context.once(("answers", link), lambda: _latest_answers(link, context))
+
+
+def _latest_answers(link: str, context: Context) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
     usable = [
         row
         for row in context.record.answers.get(link, ())

@@ -6,6 +6,7 @@ change of equation looks like a change of the kidney.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 
 from adapter.model.dates import PartialDate
@@ -21,10 +22,12 @@ from adapter.protocol.readings import Pool, collect, deciding, evidence_of, sure
 
 def change_outcome(test: Change, context: Context) -> Outcome:
     starts, ends = collect(test.start, context), collect(test.end, context)
-    needs = unique(need for part in (test.start, test.end) for need in wanted(part, part.period, context))
+    needs: Callable[[], tuple[str, ...]] = lambda: unique(  # noqa: E731
+        need for part in (test.start, test.end) for need in wanted(part, part.period, context)
+    )
     shown = (*starts.others(), *ends.others())
     if starts.frame is None or ends.frame is None:
-        return Outcome(Truth.UNKNOWN, shown, (), needs)
+        return Outcome(Truth.UNKNOWN, shown, (), needs())
     first, last = _by_series(starts, test), _by_series(ends, test)
     shared = [name for name in _preference(first, test) if name in last]
     for name in shared:
@@ -33,12 +36,12 @@ def change_outcome(test: Change, context: Context) -> Outcome:
             truth = _doubted(found.truth, test, starts, ends)
             flags = found.flags if truth is found.truth else _troubles(starts, ends)
             evidence = merge_evidence((found.evidence, shown))
-            return Outcome(truth, evidence, flags, needs if truth is Truth.UNKNOWN else (), found.distance)
+            return Outcome(truth, evidence, flags, needs() if truth is Truth.UNKNOWN else (), found.distance)
     mixed = first and last and not set(first) & set(last)
     flags = ("EQUATION_MIX",) if mixed else _troubles(starts, ends)
     unpaired = [row for group in (*first.values(), *last.values()) for row in group]
     rows = tuple(evidence_of(row, "ignored", why="no partner in the same series") for row in unpaired)
-    return Outcome(Truth.UNKNOWN, merge_evidence((rows, shown)), flags, needs)
+    return Outcome(Truth.UNKNOWN, merge_evidence((rows, shown)), flags, needs())
 
 
 def _doubted(truth: Truth, test: Change, starts: Pool, ends: Pool) -> Truth:

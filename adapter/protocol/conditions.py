@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 from fractions import Fraction
+from typing import Any
 
 import msgspec
 
+from adapter.model.course import CourseCondition
 from adapter.model.dates import add_days, completed_years, counted
 from adapter.model.decision import Evidence, Verdict
 from adapter.model.kleene import Truth, all_of
@@ -57,45 +60,19 @@ def outcome_of(condition: Condition, context: Context) -> Outcome:
 
 
 def _outcome(condition: Condition, context: Context) -> Outcome:
-    match condition:
-        case AllOf(parts=parts):
-            return conjunction(outcome_of(part, context) for part in parts)
-        case AnyOf(parts=parts):
-            return disjunction(outcome_of(part, context) for part in parts)
-        case SomeOf(parts=parts, count=count):
-            return at_least(count, (outcome_of(part, context) for part in parts))
-        case Not(part=part):
-            return outcome_of(part, context).negated()
-        case Implies(guard=guard, then=then):
-            return disjunction((outcome_of(guard, context).negated(), outcome_of(then, context)))
-        case CriterionIs():
-            return _criterion(condition, context)
-        case ReadingIs():
-            return reading_outcome(condition, context)
-        case Repeated():
-            return repeated_outcome(condition, context)
-        case Share():
-            return share_outcome(condition, context)
-        case Change():
-            return change_outcome(condition, context)
-        case Attested():
-            return attested_outcome(condition, context)
-        case EventTest():
-            return event_outcome(condition, context)
-        case ExposureTest():
-            return exposure_outcome(condition, context)
-        case Age():
-            return _age(condition, context)
-        case SexIs():
-            return _sex(condition, context)
-        case Deceased():
-            return _deceased(condition, context)
-        case Elapsed():
-            return _elapsed(condition, context)
-        case DayIs():
-            return _day(condition, context)
-        case _:
-            return course_outcome(condition, context, outcome_of)
+    return _ASK.get(type(condition), _after_entry)(condition, context)
+
+
+def _after_entry(test: CourseCondition, context: Context) -> Outcome:
+    return course_outcome(test, context, outcome_of)
+
+
+def _implies(test: Implies, context: Context) -> Outcome:
+    return disjunction((outcome_of(test.guard, context).negated(), outcome_of(test.then, context)))
+
+
+def _each(parts: Iterable[Condition], context: Context) -> Iterator[Outcome]:
+    return (outcome_of(part, context) for part in parts)
 
 
 def _criterion(test: CriterionIs, context: Context) -> Outcome:
@@ -208,3 +185,26 @@ def _day(test: DayIs, context: Context) -> Outcome:
 
 def _compared(evidence: Evidence, text: str) -> Evidence:
     return msgspec.structs.replace(evidence, compared=text)
+
+
+_ASK: Mapping[type, Callable[[Any, Context], Outcome]] = {
+    AllOf: lambda test, context: conjunction(_each(test.parts, context)),
+    AnyOf: lambda test, context: disjunction(_each(test.parts, context)),
+    SomeOf: lambda test, context: at_least(test.count, _each(test.parts, context)),
+    Not: lambda test, context: outcome_of(test.part, context).negated(),
+    Implies: _implies,
+    CriterionIs: _criterion,
+    ReadingIs: reading_outcome,
+    Repeated: repeated_outcome,
+    Share: share_outcome,
+    Change: change_outcome,
+    Attested: attested_outcome,
+    EventTest: event_outcome,
+    ExposureTest: exposure_outcome,
+    Age: _age,
+    SexIs: _sex,
+    Deceased: _deceased,
+    Elapsed: _elapsed,
+    DayIs: _day,
+}
+"""One word, one function; what happens after entry is asked of :mod:`adapter.protocol.course`."""

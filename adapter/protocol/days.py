@@ -41,12 +41,11 @@ class Span(msgspec.Struct, frozen=True, cache_hash=True):
         return str(self.first) if self.first == self.last else f"{self.first}..{self.last}"
 
 
-def compare_days(left: Span, relation: DateRelation, right: Span) -> Truth:
+def compare_days(left: Span | PartialDate, relation: DateRelation, right: Span | PartialDate) -> Truth:
     """Whether ``left`` is before (on or before, after, on or after) ``right``."""
-    if relation == "after":
-        return compare_days(right, "before", left)
-    if relation == "on_or_after":
-        return compare_days(right, "on_or_before", left)
+    if relation in ("after", "on_or_after"):
+        left, right = right, left
+        relation = "before" if relation == "after" else "on_or_before"
     if relation == "before":
         return _known(left.last < right.first, left.first >= right.last)
     return _known(left.last <= right.first, left.first > right.last)
@@ -66,12 +65,12 @@ class Frame(msgspec.Struct, frozen=True, cache_hash=True):
 
     def holds(self, when: PartialDate) -> Truth:
         """Whether a day lies in the period, both ends included."""
-        after = before = Truth.TRUE
-        if self.start is not None:
-            after = _known(self.start.last <= when.first, self.start.first > when.last)
-        if self.end is not None:
-            before = _known(when.last <= self.end.first, when.first > self.end.last)
-        return after & before
+        start, end = self.start, self.end
+        if (start is not None and when.last < start.first) or (end is not None and when.first > end.last):
+            return Truth.FALSE
+        surely_after = start is None or start.last <= when.first
+        surely_before = end is None or when.last <= end.first
+        return Truth.TRUE if surely_after and surely_before else Truth.UNKNOWN
 
     def __str__(self) -> str:
         if self.start is None:

@@ -12,7 +12,6 @@ from itertools import pairwise
 
 import msgspec
 
-from adapter.model.coverage import is_covered
 from adapter.model.dates import add_days
 from adapter.model.facts import Intervention
 from adapter.model.quantity import Interval
@@ -37,9 +36,7 @@ def total_in(drugs: tuple[str, ...], frame: Frame, context: Context) -> Total:
     end = frame.end.last if frame.end else context.as_of.last
     rows = tuple(row for row in rows_of(drugs, context) if row.start and row.start.first <= end)
     opened = frame.start.first if frame.start else None
-    covered = all(
-        is_covered(context.facts.coverage, name, context.subject.id, opened, end) for name in MEDICATION_TYPES
-    )
+    covered = all(context.record.covers(name, opened, end) for name in MEDICATION_TYPES)
     begin = opened or min((row.start.first for row in rows if row.start), default=end)
     days = sorted({begin, add_days(end, 1), *(day for day in _turns(rows) if begin < day <= end)})
     known, possible = Fraction(0), covered

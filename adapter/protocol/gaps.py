@@ -11,7 +11,6 @@ from datetime import date, timedelta
 from fractions import Fraction
 
 from adapter.model.course import GapIs
-from adapter.model.coverage import is_covered
 from adapter.model.dates import counted
 from adapter.model.decision import Evidence
 from adapter.model.facts import Intervention
@@ -87,9 +86,7 @@ def _longest(runs: list[Run], start: date, end: date) -> tuple[int, date, date]:
 
 
 def _covered(start: date, end: date, context: Context) -> bool:
-    return all(
-        is_covered(context.facts.coverage, name, context.subject.id, start, end) for name in MEDICATION_TYPES
-    )
+    return all(context.record.covers(name, start, end) for name in MEDICATION_TYPES)
 
 
 def _evidence(row: Intervention, compared: str) -> Evidence:

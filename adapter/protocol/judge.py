@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 
 import msgspec
 
@@ -35,9 +36,14 @@ class Judged(msgspec.Struct, frozen=True):
 
     truth: Truth
     compared: str = ""
-    distance: str = ""
     flags: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    measured: tuple[Interval, Interval, str] | None = None
+
+    @property
+    def distance(self) -> str:
+        """How far the value is from the threshold, worked out when asked: most readings do not decide."""
+        return distance(*self.measured) if self.measured is not None else ""
 
 
 def judge(row: Finding, test: ReadingTest, context: Context) -> Judged:
@@ -88,16 +94,18 @@ def _bounds(row: Finding, test: Bounds, context: Context) -> Judged:
     if value is None:
         return Judged(Truth.UNKNOWN, needs=("a number",))
     parts = [_bound(value, row, bound, context) for bound in test.bounds]
+    if len(parts) == 1:
+        return parts[0]
     truth = all_of(part.truth for part in parts)
     decisive = [part for part in parts if part.truth is truth]
     return Judged(
         truth,
         " and ".join(part.compared for part in parts),
-        next((part.distance for part in decisive if part.distance), ""),
         tuple(dict.fromkeys(flag for part in decisive for flag in part.flags)),
         tuple(dict.fromkeys(need for part in decisive for need in part.needs))
         if truth is Truth.UNKNOWN
         else (),
+        next((part.measured for part in decisive if part.distance), None),
     )
 
 
@@ -106,9 +114,7 @@ def _bound(value: Interval, row: Finding, bound: Bound, context: Context) -> Jud
     unit = row.unit or bound.amount.unit
     symbol = SYMBOLS[bound.comparison]
     if threshold is None:
-        return Judged(
-            Truth.UNKNOWN, f"{value} {unit} {symbol} {bound.amount.text}", "", missing[:1], missing[1:]
-        )
+        return Judged(Truth.UNKNOWN, f"{value} {unit} {symbol} {bound.amount.text}", missing[:1], missing[1:])
     truth = compare_intervals(value, bound.comparison, threshold)
     compared = worded(f"{brief(value)} {unit}", symbol, f"{brief(threshold)} {unit}", truth)
     if bound.amount.of:
@@ -119,7 +125,7 @@ def _bound(value: Interval, row: Finding, bound: Bound, context: Context) -> Jud
     needs: tuple[str, ...] = ()
     if truth is Truth.UNKNOWN:
         needs = (f"an exact value: {value} {unit} does not settle {symbol} {threshold} {unit}",)
-    return Judged(truth, compared, distance(value, threshold, unit), flags, needs)
+    return Judged(truth, compared, flags, needs, (value, threshold, unit))
 
 
 def compare_intervals(value: Interval, comparison: Comparison, threshold: Interval) -> Truth:
@@ -156,7 +162,7 @@ def _threshold(amount: Amount, row: Finding, context: Context) -> tuple[Interval
     """The threshold for this reading; or None with a flag and what is missing."""
     match amount.of:
         case "":
-            return Interval.exactly(amount.value), ()
+            return fixed(amount), ()
         case "upper_limit" | "lower_limit":
             limits = row.range
             limit = None if limits is None else limits.high if amount.of == "upper_limit" else limits.low
@@ -174,6 +180,12 @@ def _threshold(amount: Amount, row: Finding, context: Context) -> tuple[Interval
     [found] = values
     assert found is not None  # noqa: S101 - readings without a value were left out above
     return found.scaled(amount.value), ()
+
+
+@lru_cache(maxsize=1024)
+def fixed(amount: Amount) -> Interval:
+    """A threshold that is a number, with its text."""
+    return Interval.exactly(amount.value)
 
 
 def _from_words(row: Finding, test: Bounds) -> Interval | None:

@@ -19,7 +19,7 @@ from adapter.model.quantity import Interval, brief, number_text
 from adapter.model.selection import Bound
 from adapter.protocol.changes import relative_change, series_of
 from adapter.protocol.context import Context
-from adapter.protocol.judge import SYMBOLS, worded
+from adapter.protocol.judge import SYMBOLS, fixed, worded
 from adapter.protocol.outcome import unique
 from adapter.protocol.readings import collect, deciding, evidence_of, wanted
 
@@ -241,7 +241,7 @@ def compare(
         threshold = bound.amount.value
         truth = top.compare(bound.comparison, threshold)
         truths.append(truth)
-        limit = f"{number_text(threshold)} {bound.amount.unit or measure.unit}".strip()
+        limit = f"{fixed(bound.amount)} {bound.amount.unit or measure.unit}".strip()
         parts.append(worded(shown, SYMBOLS[bound.comparison], limit, truth))
         boundary |= top.point == threshold
     return Compared(all_of(truths), " and ".join(parts), boundary)

@@ -59,8 +59,8 @@ def _chosen_decide(
         needs = ("which of the readings of the same time is right",)
     if "CONFLICT" in newer and (average or test.selection.take == "latest"):
         truth, needs = Truth.UNKNOWN, ("which of the contradicting newer readings is right",)
-    opposite = {Truth.TRUE: Truth.FALSE, Truth.FALSE: Truth.TRUE}.get(truth)
-    if test.selection.take in ("latest", "nearest") and any(found.truth is opposite for _, found in others):
+    against = truth is not Truth.UNKNOWN and any(found.truth is ~truth for _, found in others)
+    if test.selection.take in ("latest", "nearest") and against:
         flags = (*flags, "READINGS_DISAGREE")
     distance = next((found.distance for _, found in judged if found.distance), "")
     return Outcome(truth, (*evidence, *pool.others()), flags, needs, distance)

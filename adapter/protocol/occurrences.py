@@ -7,7 +7,6 @@ concept says so *and* coverage says that the records were completely fetched for
 
 from __future__ import annotations
 
-from adapter.model.coverage import is_covered
 from adapter.model.dates import PartialDate, counted
 from adapter.model.decision import Evidence
 from adapter.model.facts import Event, Intervention, Source
@@ -86,7 +85,7 @@ def _event_timed(row: Event, test: EventTest, frame: Frame) -> Truth:
     begin = row.start or row.recorded
     starts = Truth.TRUE
     if frame.end is not None and begin is not None:
-        starts = compare_days(Span.of(begin), "on_or_before", frame.end)
+        starts = compare_days(begin, "on_or_before", frame.end)
         # what is on record by the as-of day has begun by then, though it may be dated only to the year
         if starts is Truth.UNKNOWN and test.period.end is None:
             starts = Truth.TRUE
@@ -94,13 +93,13 @@ def _event_timed(row: Event, test: EventTest, frame: Frame) -> Truth:
     if frame.start is not None and row.presence != "present":
         finish = row.end
         if finish is not None:
-            ends = compare_days(Span.of(finish), "on_or_after", frame.start)
-        elif begin is not None and compare_days(Span.of(begin), "on_or_after", frame.start) is Truth.TRUE:
+            ends = compare_days(finish, "on_or_after", frame.start)
+        elif begin is not None and compare_days(begin, "on_or_after", frame.start) is Truth.TRUE:
             ends = Truth.TRUE
         else:
             ends = Truth.UNKNOWN
     elif frame.start is not None and row.end is not None:
-        ends = compare_days(Span.of(row.end), "on_or_after", frame.start)
+        ends = compare_days(row.end, "on_or_after", frame.start)
     return starts & ends
 
 
@@ -128,7 +127,8 @@ def exposure_outcome(test: ExposureTest, context: Context) -> Outcome:
     if frame is None:
         return _no_frame(test.period, context)
     rows = [(row, _exposure_fits(row, test, frame)) for row in _exposures(test, context)]
-    evidence = tuple(_exposure_evidence(row, fits, frame) for row, fits in rows)
+    period = str(frame)
+    evidence = tuple(_exposure_evidence(row, fits, period) for row, fits in rows)
     truth = any_of(fits for _, fits in rows)
     boundary = tuple("BOUNDARY" for row, _ in rows if not row.excluded and _touches(row, frame))
     if truth is Truth.FALSE:
@@ -141,14 +141,20 @@ def exposure_outcome(test: ExposureTest, context: Context) -> Outcome:
 
 
 def _exposures(test: ExposureTest, context: Context) -> list[Intervention]:
-    return [row for row in context.record.interventions if _selected(row, test)]
+    return context.once(
+        ("exposures", test), lambda: [row for row in context.record.interventions if _selected(row, test)]
+    )
 
 
 def _selected(row: Intervention, test: ExposureTest) -> bool:
     if row.concept in test.other_than or (test.kinds and row.kind not in test.kinds):
         return False
-    chosen = {"drug": (row.concept,), "role": (row.role,), "class": row.classes}[test.by]
-    return any(name in chosen for name in test.names)
+    match test.by:
+        case "drug":
+            return row.concept in test.names
+        case "role":
+            return row.role in test.names
+    return any(name in row.classes for name in test.names)
 
 
 def _exposure_fits(row: Intervention, test: ExposureTest, frame: Frame) -> Truth:
@@ -178,14 +184,14 @@ def _exposure_timed(row: Intervention, frame: Frame) -> Truth:
     if frame.end is None:
         starts = Truth.TRUE
     elif begin is not None:
-        starts = compare_days(Span.of(begin), "on_or_before", frame.end)
-    elif finish is not None and compare_days(Span.of(finish), "on_or_before", frame.end) is Truth.TRUE:
+        starts = compare_days(begin, "on_or_before", frame.end)
+    elif finish is not None and compare_days(finish, "on_or_before", frame.end) is Truth.TRUE:
         starts = Truth.TRUE
     if frame.start is None or (row.ongoing and row.exposure_end is None):
         ends = Truth.TRUE
     elif finish is not None:
-        ends = compare_days(Span.of(finish), "on_or_after", frame.start)
-    elif begin is not None and compare_days(Span.of(begin), "on_or_after", frame.start) is Truth.TRUE:
+        ends = compare_days(finish, "on_or_after", frame.start)
+    elif begin is not None and compare_days(begin, "on_or_after", frame.start) is Truth.TRUE:
         ends = Truth.TRUE
     return starts & ends
 
@@ -211,10 +217,10 @@ def _nearest_exposure(rows: list[tuple[Intervention, Truth]], frame: Frame) -> s
     return f"last exposure {counted(max(days), 'days')} after {frame.start}" if days else ""
 
 
-def _exposure_evidence(row: Intervention, fits: Truth, frame: Frame) -> Evidence:
+def _exposure_evidence(row: Intervention, fits: Truth, period: str) -> Evidence:
     finish = _last_day(row)
     last = "still taken" if row.ongoing else f"last exposure {finish.iso}" if finish else "end not known"
-    why = row.excluded or {Truth.TRUE: "", Truth.UNKNOWN: "may fit", Truth.FALSE: "does not fit"}[fits]
+    misfit = "" if fits is Truth.TRUE else "may fit" if fits is Truth.UNKNOWN else "does not fit"
     return Evidence(
         source=row.source,
         role="ignored" if fits is Truth.FALSE else "used",
@@ -222,8 +228,8 @@ def _exposure_evidence(row: Intervention, fits: Truth, frame: Frame) -> Evidence
         when=row.start.iso if row.start else "",
         original=row.code.display or row.code.code,
         value=row.kind,
-        compared=f"{last}; period {frame}",
-        why=why,
+        compared=f"{last}; period {period}",
+        why=row.excluded or misfit,
     )
 
 
@@ -244,9 +250,7 @@ def _silent(
     start = frame.start.first if frame.start else None
     # an assessment sees nothing from after its day, so silence later than that says nothing either way
     end = min(frame.end.last, context.as_of.last) if frame.end else None
-    covered = bool(types) and all(
-        is_covered(context.facts.coverage, name, context.subject.id, start, end) for name in types
-    )
+    covered = bool(types) and all(context.record.covers(name, start, end) for name in types)
     if test.silence == "absent_if_covered" and covered:
         said = tuple(
             Evidence(Source(f"coverage/{name}"), "used", compared=f"no record of {test.label}, {frame}")

@@ -8,6 +8,7 @@ and a newer conflict leaves the question open.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 
 import msgspec
@@ -78,7 +79,8 @@ def _collected(selection: Selection, frame: Frame, context: Context) -> Pool:
     support = _support(selection, frame, context)
     outside = None
     for row in context.record.readings(selection.concepts):
-        inside = Truth.UNKNOWN if row.when is None else frame.holds(row.when)
+        when = row.when
+        inside = Truth.UNKNOWN if when is None else frame.holds(when)
         if inside is Truth.FALSE:
             outside = row if not row.excluded else outside
         elif row.excluded and row.excluded not in TROUBLES:
@@ -152,7 +154,7 @@ def deciding(rows: tuple[Finding, ...], selection: Selection, context: Context) 
     """The readings that decide: usually one; more if nothing says which of them is the latest."""
     match selection.take:
         case "latest":
-            return tuple(row for row in rows if not any(_later(other, row) for other in rows))
+            return _latest(rows)
         case "earliest":
             return tuple(row for row in rows if not any(_later(row, other) for other in rows))
         case "highest":
@@ -166,6 +168,25 @@ def deciding(rows: tuple[Finding, ...], selection: Selection, context: Context) 
             enough = len(numbers) >= max(selection.minimum, 1)
             return (averaged(numbers, selection.take),) if enough else ()
     return rows
+
+
+def _latest(rows: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The readings than which none was surely taken later."""
+    if len(rows) < 2:
+        return tuple(rows)
+    dated = [when for row in rows if (when := row.when) is not None]
+    newest = max((when.at for when in dated if when.at is not None), default=None)
+    day = max((when.first for when in dated), default=None)
+    day_alone = max((when.first for when in dated if when.at is None), default=None)
+
+    def outdone(when: PartialDate | None) -> bool:
+        if when is None or day is None:
+            return False
+        if when.at is None or newest is None:
+            return day > when.last
+        return newest > when.at or (day_alone is not None and day_alone > when.last)
+
+    return tuple(row for row in rows if not outdone(row.when))
 
 
 def _later(left: Finding, right: Finding) -> bool:
@@ -196,7 +217,7 @@ def _nearest(rows: tuple[Finding, ...], selection: Selection, context: Context) 
     near = [row for row in rows if _distance(row, target) == best]
     first = min(_day(row) for row in near)
     near = [row for row in near if _day(row) == first]
-    return tuple(row for row in near if not any(_later(other, row) for other in near))
+    return _latest(near)
 
 
 def _day(row: Finding) -> date:

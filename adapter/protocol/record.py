@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
+from datetime import date
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, TypeVar
 
+from adapter.model.coverage import Coverage, is_covered
 from adapter.model.dates import PartialDate
 from adapter.model.facts import Event, Facts, Finding, Intervention, Subject
 
@@ -32,7 +34,19 @@ class Record:
         self.interventions: tuple[Intervention, ...] = tuple(
             in_order(facts.interventions, _intervention_order)
         )
+        self._coverage: dict[str, list[Coverage]] = {}
+        for span in facts.coverage:
+            self._coverage.setdefault(span.resource_type, []).append(span)
+        self._covered: dict[tuple[str, date | None, date | None], bool] = {}
         self._merged: dict[tuple[str, ...], list[Finding]] = {}
+
+    def covers(self, resource_type: str, start: date | None, end: date | None) -> bool:
+        """Whether silence of this type says something about the period; see :func:`is_covered`."""
+        asked = resource_type, start, end
+        if asked not in self._covered:
+            rows = self._coverage.get(resource_type, ())
+            self._covered[asked] = is_covered(rows, resource_type, self.subject.id, start, end)
+        return self._covered[asked]
 
     def readings(self, concepts: tuple[str, ...]) -> list[Finding]:
         """The readings of some concepts in one order."""
