@@ -143,6 +143,7 @@ class Declared:
 
 class _Allowed(Declared):
     async def __call__(self, request: Request) -> Principal:
+        request.state.asked = self.action
         principal = await who(request)
         here = premises(request)
         study = request.path_params.get("study", here.study)

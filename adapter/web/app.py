@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -48,6 +48,7 @@ from adapter.web.access import Denied, Premises, open_to_all, require_declared
 from adapter.web.fhir import evaluate, last_resort, refused, router, unavailable
 from adapter.web.interactions import Clock, Refused
 from adapter.web.launch.ehr import Ehr
+from adapter.web.refusals import Refusals
 from adapter.web.signin.openid import NotProven
 from adapter.worklist.board import key_of
 
@@ -73,13 +74,15 @@ def create_app(
     ``trial`` what judges one patient at once: CDS Hooks, where the site has callers.
     """
     engine = database if isinstance(database, Engine) else open_database(database)
-    store = ResourceStore(engine)
+    store, refusals = ResourceStore(engine), Refusals(engine, clock)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
         if people is not None:
             await run_in_threadpool(people.runs.wait)
+        with suppress(StoreUnavailable):
+            await run_in_threadpool(refusals.finish)
         if engine is not database:
             engine.dispose()
 
@@ -123,7 +126,7 @@ def create_app(
         app.include_router(datasets.router(packages, engine, pages, clock, public))
     app.add_exception_handler(Refused, refused)
     app.add_exception_handler(StoreUnavailable, unavailable)
-    app.add_exception_handler(Denied, frame.answer_denied(pages))
+    app.add_exception_handler(Denied, frame.answer_denied(pages, refusals.note))
     app.add_exception_handler(NotProven, signin.answer_not_proven(pages))
     for fault in (HTTPException, RequestValidationError):
         app.add_exception_handler(fault, frame.answer_fault(pages))

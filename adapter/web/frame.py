@@ -161,16 +161,21 @@ def router(pages: Pages) -> APIRouter:
     return routes
 
 
-def answer_denied(pages: Pages) -> Callable[[Request, Exception], Any]:
-    """Turns :class:`Denied` into the sign-in page, a page that says why, or JSON for a machine."""
+def answer_denied(
+    pages: Pages, note: Callable[[Request, Principal, Denied], None]
+) -> Callable[[Request, Exception], Any]:
+    """Turns :class:`Denied` into the sign-in page, a page that says why, or JSON for a machine; what is
+    refused to somebody who is signed in goes to ``note`` first."""
 
     async def denied(request: Request, fault: Exception) -> Response:
         assert isinstance(fault, Denied)  # noqa: S101 - registered for this class only
+        if fault.status == 401:
+            return _to_sign_in(request) if wants_page(request) else _machine(request, fault)
+        principal = await _signed_in(request)
+        if principal is not None:
+            await run_in_threadpool(note, request, principal, fault)
         if not wants_page(request):
             return _machine(request, fault)
-        if fault.status == 401:
-            return _to_sign_in(request)
-        principal = await _signed_in(request)
         return await run_in_threadpool(not_possible, pages, request, principal, fault.status)
 
     return denied
@@ -191,7 +196,10 @@ def answer_fault(pages: Pages) -> Callable[[Request, Exception], Any]:
 
 
 async def _signed_in(request: Request) -> Principal | None:
-    """Who looks at a page about a fault; looking is safe, whatever the request wanted."""
+    """Who asked, or looks at a page about a fault; looking is safe, whatever the request wanted."""
+    known: Principal | None = getattr(request.state, "principal", None)
+    if known is not None:
+        return known
     gate = premises(request).gate
     return await run_in_threadpool(gate.who, request)
 

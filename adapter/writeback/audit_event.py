@@ -37,6 +37,7 @@ _KINDS = {
     "sign-out": Kind("110114", "User Authentication", "E"),
     "sign-in-failed": Kind("110114", "User Authentication", "E", "4"),
     "signature-failed": Kind("110114", "User Authentication", "E", "4"),
+    "access-refused": Kind("110113", "Security Alert", "E", "4"),
     "account-add": Kind("110113", "Security Alert", "C"),
     **dict.fromkeys(("account-grant", "account-secret", "account-disable", "account-enable"), _ACCOUNT),
     **dict.fromkeys(("grant", "revoke"), _ACCOUNT),

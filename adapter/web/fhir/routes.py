@@ -264,7 +264,7 @@ def _own_only(request: Request, principal: Principal, kind: str) -> list[tuple[s
 def _may_see(request: Request, principal: Principal, kind: str, resource: Json) -> None:
     mine = [account for _, account in _own_only(request, principal, kind)]
     if mine and [one.get("name") for one in resource["agent"]] != mine:
-        raise Refused(404, "not-found", f"no {kind} with this id or version")
+        raise Denied(404, f"no {kind} with this id or version")
 
 
 def _operations(request: Request) -> list[tuple[str, str]]:
