@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Engine
 
-from adapter.model.resource import RawResource
+from adapter.model.resource import OWN_ANSWER, RawResource
 from adapter.store import audit
 from adapter.store.audit import Entry
 from adapter.store.database import open_database
@@ -41,7 +41,7 @@ def response(
     answers were given, ``author`` the account of the person who gave them."""
     return {
         "resourceType": KIND,
-        "id": str(uuid.uuid4()),
+        "id": f"{OWN_ANSWER}{uuid.uuid4()}",
         "questionnaire": questionnaire,
         "status": "completed",
         "subject": {"reference": f"Patient/{subject}"},

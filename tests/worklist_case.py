@@ -39,6 +39,11 @@ def ward(target: Path) -> Workspace:
     return Workspace(target / "workspace", embedded=True)
 
 
+def hospital_folder() -> Path:
+    """Where the hospital's own files lie, of which the ward was landed."""
+    return _made() / "hospital" / "fhir"
+
+
 @cache
 def truth() -> dict[str, dict[str, object]]:
     """What was planted, by story."""

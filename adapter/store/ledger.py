@@ -214,6 +214,14 @@ class Ledger:
         return {"server": self._server, **msgspec.structs.asdict(row)}
 
 
+def receipts_of(engine: Engine, outbox: int) -> tuple[Receipt, ...]:
+    """What a server acknowledged of one row of the outbox, oldest first."""
+    query = select(_RECEIPT).where(_RECEIPT.c.outbox == outbox).order_by(_RECEIPT.c.number)
+    with reading(engine) as connection:
+        found = connection.execute(query).mappings()
+        return tuple(msgspec.convert(_named(row), Receipt) for row in found)
+
+
 def _named(row: RowMapping) -> dict[str, object]:
     """Column names as plain strings; SQLAlchemy's own are a subclass that msgspec does not take."""
     return {str(name): value for name, value in row.items()}

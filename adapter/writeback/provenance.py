@@ -16,10 +16,13 @@ from typing import Literal
 from adapter.model.decision import CriterionResult, Decision
 from adapter.model.facts import Source
 from adapter.model.monitoring import Monitoring
+from adapter.model.resource import OWN_ANSWER
 from adapter.writeback.identity import client_id, is_fhir_id, profile_url
 from adapter.writeback.resources import Json, validated
 
 EVIDENCE = profile_url("evidence-source")
+# A server that checks references (HAPI-1094) would refuse one to what only we hold.
+_KEPT_HERE = f"QuestionnaireResponse/{OWN_ANSWER}"
 _LITERAL = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
 
 
@@ -81,7 +84,7 @@ def _entity(reference: str, version: str, sha256: str, paths: list[str]) -> Json
         parts.append({"url": "sha256", "valueString": sha256})
     parts += [{"url": "path", "valueString": path} for path in sorted(set(paths)) if path]
     what: Json = {"extension": [{"url": EVIDENCE, "extension": parts}]}
-    if _LITERAL.fullmatch(reference):
+    if _LITERAL.fullmatch(reference) and not reference.startswith(_KEPT_HERE):
         # a version may be meta.lastUpdated where a server keeps no version ids; that is no _history
         what["reference"] = f"{reference}/_history/{version}" if is_fhir_id(version) else reference
     else:

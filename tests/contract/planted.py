@@ -43,6 +43,11 @@ def slice_of_hospital(root: Path) -> list[Line]:
     return _closed([line for line in lines if _owners(line) <= chosen and _loadable(line)])
 
 
+def record_of(folder: Path, patient: str) -> list[Line]:
+    """Everything of one person in a made hospital, as far as a server takes it alone."""
+    return _closed([line for line in _lines(folder) if _owners(line) <= {patient} and _loadable(line)])
+
+
 def _lines(folder: Path) -> Iterator[Line]:
     for path in sorted(folder.glob("*.ndjson*")):
         data = path.read_bytes()

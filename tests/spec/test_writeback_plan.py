@@ -322,6 +322,16 @@ class TestProvenance:
         assert [target["reference"] for target in provenance["target"]] == written_here
         assert provenance["recorded"] == "2026-03-02T09:30:00+00:00"
 
+    def test_an_answer_given_on_our_pages_is_named_and_not_linked(self) -> None:
+        """Only we hold it: HAPI refuses Provenance with a reference to what it does not have (HAPI-1094)."""
+        answer = "QuestionnaireResponse/attested-3f0e5b0c-6a53-4d52-9d0e-6d8a1f3a9b11"
+        given = (source(answer, "1"), source("QuestionnaireResponse/of-the-hospital", "2"))
+        provenance = change_of(planned(decision("eligible", evidence=given)), "Provenance").resource
+        ours, theirs = (entity["what"] for entity in provenance["entity"])
+        assert (ours["identifier"], "reference" in ours) == ({"value": answer}, False)
+        assert ours["extension"][0]["extension"][0] == {"url": "version", "valueString": "1"}
+        assert theirs["reference"] == "QuestionnaireResponse/of-the-hospital/_history/2"
+
     def test_a_timestamp_for_a_version_is_kept_but_makes_no_history_link(self) -> None:
         dated = source("Observation/a", "2026-02-20T08:00:00+08:00")
         provenance = change_of(planned(decision("eligible", evidence=(dated,))), "Provenance").resource

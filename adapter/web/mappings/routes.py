@@ -15,16 +15,18 @@ from starlette.concurrency import run_in_threadpool
 
 from adapter.access import Principal
 from adapter.errors import AdapterError, NotFound
+from adapter.explaining import voice_of
 from adapter.mapping import decide
 from adapter.mapping.impact import Impact
 from adapter.mapping.site_files import COLUMNS
 from adapter.model import wire
 from adapter.store.mapping_log import Proposal, Version
 from adapter.web.access import Denied, allowed
-from adapter.web.frame import Pages
+from adapter.web.frame import Pages, language_for
 from adapter.web.mappings.workbench import Unknown, Workbench
 from adapter.web.signin import sign
 from adapter.web.signin.signing import sha256_of
+from adapter.worklist.person import texts_of
 
 _HOME = "/mappings"
 _USES = ("AUTO", "FLAG", "SUPP", "NEVER")
@@ -90,6 +92,7 @@ def _overview(routes: APIRouter, bench: Workbench, pages: Pages) -> None:
             unknown=unknown[:_MOST] if unknown is not None else None,
             more=max(0, len(unknown or ()) - _MOST),
             system=bench.trial.terminology.system,
+            names=_names(bench, request),
             proposals=bench.log.proposals(bench.site),
             versions=bench.log.versions(bench.site),
         )
@@ -261,6 +264,8 @@ def _form(
         effect=effect,
         fault=fault,
         concepts=sorted(bench.trial.terminology.concepts),
+        names=_names(bench, request),
+        sentences=texts_of(bench.trial.protocol, language_for(request)),
         uses=_USES,
         kinds=_KINDS,
     )
@@ -288,9 +293,16 @@ def _proposal(
         status=409 if fault else 200,
         proposal=found,
         digest=digest_of(found),
+        sentences=texts_of(bench.trial.protocol, language_for(request)),
         effect=effect,
         fault=fault,
     )
+
+
+def _names(bench: Workbench, request: Request) -> dict[str, str]:
+    """What concepts are called in the language of the page."""
+    voice = voice_of(bench.trial, language_for(request))
+    return {key: voice.name(key) for key in bench.trial.terminology.concepts}
 
 
 def effect_of(impact: Impact) -> Effect:

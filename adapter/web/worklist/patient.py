@@ -15,6 +15,7 @@ from adapter import attestations
 from adapter.access import Principal
 from adapter.errors import AdapterError, ConfigError, NotFound
 from adapter.store.casebook import STANDS, Stand
+from adapter.store.ledger import receipts_of
 from adapter.store.outbox import Leave, OutboxRow
 from adapter.store.outbox_state import may as may_move
 from adapter.web.access import Denied, allowed
@@ -89,7 +90,12 @@ def add(routes: APIRouter, counter: Counter, pages: Pages) -> None:
             stand=counter.casebook.stands([row.subject]).get(row.subject, ""),
             stands=STANDS,
             outbox=[
-                (one, counter.outbox.approvals(one.number), may_move("person", one.state, "approved"))
+                (
+                    one,
+                    counter.outbox.approvals(one.number),
+                    may_move("person", one.state, "approved"),
+                    receipts_of(counter.engine, one.number),
+                )
                 for one in counter.outbox_of(row.subject)
             ],
             approval=counter.trial.site.approval,
