@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -50,17 +51,21 @@ def screened(population: data.Population, *, cores: int = 0, rounds: int = 1) ->
 
 
 def screen(population: data.Population, cores: int, rounds: int) -> Screened:
-    """Land by reference, then screen anew in each round."""
+    """Land by reference, then screen in each round as if for the first time."""
     trial = pipeline.open_trial()
-    processors = sorted(os.sched_getaffinity(0))[: cores or None]
-    os.sched_setaffinity(0, processors)
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: cores or None])
+    now = datetime(data.AS_OF.year, data.AS_OF.month, data.AS_OF.day, 15, 30, tzinfo=UTC)
     with tempfile.TemporaryDirectory(prefix="adapter-bench-") as temporary:
-        workspace = Workspace(Path(temporary) / "workspace", embedded=True)
-        now = datetime(data.AS_OF.year, data.AS_OF.month, data.AS_OF.day, 15, 30, tzinfo=UTC)
-        landed = measured(lambda: land_folder(population.folder, workspace.landing, now=now, copy=False))
+        landing = Path(temporary) / "landing"
+        landed = measured(lambda: land_folder(population.folder, landing, now=now, copy=False))
+        workspaces = [Workspace(Path(temporary) / str(number), embedded=True) for number in range(rounds)]
+        for workspace in workspaces:
+            shutil.copytree(landing, workspace.landing)
         before = memory_of_tree()
         with Peak() as peak:
-            best = measured(lambda: pipeline.screen(trial, workspace, as_of=data.AS_OF, full=True), rounds)
+            best = measured(
+                lambda: pipeline.screen(trial, workspaces.pop(), as_of=data.AS_OF, full=True), rounds
+            )
     found = best.result
     verdicts = dict(Counter(decision.overall.value for decision in found.decisions))
     assert verdicts == population.verdicts, (verdicts, population.verdicts)
