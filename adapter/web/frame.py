@@ -111,6 +111,7 @@ class Pages:
             may=may,
             nav=nav,
             csrf=here.gate.csrf(request),
+            own_page="/account" in known,
             is_proven=lambda record_sha256: here.gate.is_proven(request, record_sha256),
             static=static_url,
             here=path + (f"?{request.url.query}" if request.url.query else ""),

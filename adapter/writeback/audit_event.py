@@ -36,6 +36,7 @@ _KINDS = {
     "sign-in": Kind("110114", "User Authentication", "E"),
     "sign-out": Kind("110114", "User Authentication", "E"),
     "sign-in-failed": Kind("110114", "User Authentication", "E", "4"),
+    "password-change-failed": Kind("110114", "User Authentication", "E", "4"),
     "signature-failed": Kind("110114", "User Authentication", "E", "4"),
     "access-refused": Kind("110113", "Security Alert", "E", "4"),
     "account-add": Kind("110113", "Security Alert", "C"),

@@ -18,6 +18,7 @@ from adapter.web.signin import cookies
 from adapter.web.signin.desk import Desk, address_of, signed_in
 from adapter.web.signin.openid import NotProven
 from adapter.web.signin.openid_routes import through_provider
+from adapter.web.signin.own_account import own_account
 
 _STRANGERS = Depends(open_to_all("the way in"))
 _log = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ def router(desk: Desk, pages: Pages) -> APIRouter:
         cookies.take(answer, "session", desk.secure)
         return answer
 
+    own_account(routes, desk, pages)
     if desk.provider is not None:
         through_provider(routes, desk, desk.provider)
     return routes
