@@ -90,6 +90,10 @@ class WriteRefused(Fatal):
     exit_code = 77
 
 
+class WorkerLost(Retriable):
+    """A process that did part of a screening was killed; what was finished is kept, and not done again."""
+
+
 class StoreUnavailable(Retriable):
     """The adapter's own database is locked, full or gone; what was not acknowledged did not happen."""
 

@@ -109,6 +109,11 @@ def deal(line: bytes, where: str, candidates: frozenset[str]) -> Dealt:
     return Dealt(node, bool(own), tuple(nodes), tuple(keys))
 
 
+def mentions(line: bytes) -> bool:
+    """Whether a line names any patient, as far as it is asked whom a line that cannot be read is about."""
+    return _MENTIONED.search(line) is not None
+
+
 class _Found:
     """What the references of one resource name."""
 

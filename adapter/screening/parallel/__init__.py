@@ -1,0 +1,1 @@
+"""A screening cut by byte ranges and by people, for several processes and bounded memory."""

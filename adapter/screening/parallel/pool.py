@@ -1,0 +1,76 @@
+"""Steps carried out by several processes, or one after the other in this one; in whatever order they end.
+
+Processes are started afresh (``spawn``): that is safe beside threads and open databases, costs each a second
+or two, and needs the program that starts them to be importable, as every command here is.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from adapter.errors import WorkerLost
+from adapter.screening.parallel.work import Brief, begin
+
+T = TypeVar("T")
+_AHEAD = 3  # steps handed out for each process, so that none waits
+
+
+def cores() -> int:
+    """How many processes can run at once here."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Pool:
+    """``workers`` processes that know the brief; with one the steps run here."""
+
+    def __init__(self, workers: int, brief: Brief) -> None:
+        self.workers = workers
+        self._brief = brief
+        self._processes: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        if self.workers == 1:
+            begin(self._brief)
+        else:
+            self._processes = ProcessPoolExecutor(
+                self.workers,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=begin,
+                initargs=(self._brief,),
+            )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._processes is not None:
+            self._processes.shutdown(wait=kind is None, cancel_futures=True)
+
+    def each(self, step: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, T]]:
+        """(position, result) of each call, as they end; raises :class:`WorkerLost` if a process dies."""
+        if self._processes is None:
+            yield from ((number, step(*one)) for number, one in enumerate(arguments))
+            return
+        waiting = iter(enumerate(arguments))
+        running: dict[Future[T], int] = {}
+        try:
+            while True:
+                while len(running) < self.workers * _AHEAD and (following := next(waiting, None)):
+                    number, one = following
+                    running[self._processes.submit(step, *one)] = number
+                if not running:
+                    return
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    yield running.pop(future), future.result()
+        except BrokenProcessPool:
+            raise WorkerLost(
+                "a worker process died, perhaps for want of memory",
+                where="screen",
+                fix="run adapter screen again: what was finished is kept; fewer --workers need less memory",
+            ) from None

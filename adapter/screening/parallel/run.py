@@ -1,0 +1,445 @@
+"""A landing of any size, screened by several processes over byte ranges and then over units of people.
+
+What a step leaves is named by a hash of everything it depends on and lies beside the workspace's results: a
+run that was killed goes on where it stopped, and one after a change does only what the change touches. Memory
+holds a range or a batch for each process, and the ids of the candidates; everything else stays on disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from itertools import accumulate, groupby
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from adapter.mappers.terminology.vocabulary import candidate_query
+from adapter.model.candidates import Candidates
+from adapter.model.coverage import Coverage
+from adapter.model.resource import RawResource
+from adapter.screening.deal import Node, deal
+from adapter.screening.judge import lost_by_all, rules_of
+from adapter.screening.parallel import verdicts, work
+from adapter.screening.parallel.parts import BUCKETS, PartWriter, account_of, lent_of, slot_of
+from adapter.screening.parallel.pool import Pool
+from adapter.screening.parallel.shelf import write_shelf
+from adapter.screening.parallel.work import Batch, Brief, Done, PartOf
+from adapter.screening.parallel.writing import Counts, write
+from adapter.screening.results import Screening
+from adapter.screening.task import Task
+from adapter.screening.ties import homes
+from adapter.source import nominate
+from adapter.source.landing import Landing
+from adapter.source.ranges import Range, ranges_of
+
+T = TypeVar("T")
+FORMAT = "adapter-screening-work/1"
+_WIRE = msgspec.msgpack
+_PEOPLE_A_SLOT = 4
+_KEYS_A_STEP = 16
+
+
+class Cut(NamedTuple):
+    """How the work is cut: bytes of a range and of a batch's lines. No result depends on it."""
+
+    range: int = 32 * 2**20
+    batch: int = 8 * 2**20
+    slots: int = 0  # a power of two; as many as suit the number of candidates unless given
+
+
+class Step(NamedTuple):
+    """How far a screening is, for a progress bar: bytes read or to be judged."""
+
+    name: str
+    done: int
+    of: int
+
+
+Told = Callable[[Step], None]
+
+
+def folder_of(task: Task) -> Path:
+    """Where the work of screenings is kept from one to the next."""
+    return task.workspace.root / ".screening-work"
+
+
+def screen_in_parts(
+    task: Task,
+    landing: Landing,
+    progress: Callable[[str], None],
+    *,
+    workers: int,
+    told: Told = lambda _: None,
+    cut: Cut | None = None,
+) -> Screening:
+    """The same as :func:`adapter.screening.whole.screen_whole`, byte for byte.
+
+    Raises :class:`adapter.errors.WorkerLost` if a process dies.
+    """
+    trial = task.trial
+    certificate, versions = task.versions(landing)
+    brief = Brief(
+        trial.folder,
+        trial.site,
+        trial.mappings,
+        task.as_of,
+        rules_of(trial, versions),
+        task.full,
+        landing.limits,
+    )
+    with Pool(workers, brief) as pool:
+        run = _Run(task, landing, versions, pool, told, cut or Cut())
+        progress("looking for candidates")
+        candidates = run.nominate()
+        progress(f"reading the records of {len(candidates.ids)} candidates")
+        sieved = run.sieve(candidates)
+        progress(f"judging them in {len(sieved.batches)} batches")
+        done = run.judge(sieved)
+        judged = [one.target for one in done]
+        written = write(task, landing, run.nominated_issues, certificate, versions, judged, sieved.counts)
+    anew = sum(one.anew for one in done)
+    progress(
+        f"{written.people - written.screening.reused} people evaluated, "
+        f"{written.screening.reused} unchanged since the last screening; {anew} units judged anew"
+    )
+    run.sweep()
+    return written.screening
+
+
+class Sieved(NamedTuple):
+    """What is to be judged: batches, and of the whole how many lines there were, were kept, are Patients."""
+
+    batches: tuple[Batch, ...]
+    sizes: tuple[int, ...]
+    counts: Counts
+    gaps: tuple[Coverage, ...]
+
+
+class _Run:
+    def __init__(
+        self, task: Task, landing: Landing, versions: Mapping[str, str], pool: Pool, told: Told, cut: Cut
+    ) -> None:
+        self.task = task
+        self.versions = versions
+        self.landing = landing
+        self.pool = pool
+        self.told = told
+        self.cut = cut
+        self.folder = folder_of(task)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.used: set[Path] = set()
+        self.ranges = ranges_of(landing, cut.range)
+        self.software = software_sha256()
+
+    # ---- who may be a candidate ----------------------------------------------------------------------
+
+    def nominate(self) -> Candidates:
+        trial = self.task.trial
+        query = candidate_query(trial.terminology, trial.protocol.candidates, trial.protocol.id)
+        studies: set[str] = set()
+        if query.studies:
+            for _, found in self.pool.each(
+                work.studies, [(one, query.studies) for one in self._of(nominate.STUDY)]
+            ):
+                studies |= found
+        asked = _sha256(
+            *(",".join(sorted(part)) for part in (query.codes, query.texts, query.studies, studies)),
+            ",".join(sorted(query.resource_types)),
+        )
+        pieces = self._of(query.resource_types)
+        nominated = self._passed(
+            "candidates", pieces, asked, nominate.Nominated, work.nominated, query, frozenset(studies)
+        )
+        ids = frozenset(name for one in nominated for name in one.ids)
+        identifiers = frozenset(name for one in nominated for name in one.identifiers)
+        links = []
+        if ids or identifiers:
+            patients = self._of(nominate.PATIENT)
+            named = _sha256(*(f"{system} {value}" for system, value in sorted(identifiers)))
+            links = self._passed("records", patients, named, nominate.Linked, work.linked, identifiers)
+        self.issues = list(zip(pieces, (one.issues for one in nominated), strict=True))
+        return nominate.candidates_of(
+            nominate.Nominated(ids, identifiers, ()),
+            nominate.Linked(
+                frozenset(name for one in links for name in one.known),
+                frozenset(pair for one in links for pair in one.pairs),
+            ),
+        )
+
+    def _passed(
+        self,
+        name: str,
+        pieces: list[Range],
+        asked: str,
+        kind: type[T],
+        step: Callable[..., T],
+        *arguments: object,
+    ) -> list[T]:
+        """One pass over some ranges: what earlier runs left, and the rest now."""
+        found: dict[int, T] = {}
+        missing: list[tuple[int, tuple[object, ...]]] = []
+        total = sum(piece.bytes for piece in pieces)
+        read = 0
+        for number, piece in enumerate(pieces):
+            target = self._path(f"{name}-{_sha256(self._of_range(piece), asked)[:32]}")
+            if target.exists():
+                found[number] = _WIRE.decode(target.read_bytes(), type=kind)
+                read += piece.bytes
+            else:
+                missing.append((number, (piece, *arguments, target)))
+        self.told(Step(name, read, total))
+        for at, result in self.pool.each(step, [one for _, one in missing]):
+            number = missing[at][0]
+            found[number] = result
+            read += pieces[number].bytes
+            self.told(Step(name, read, total))
+        return [found[number] for number in range(len(pieces))]
+
+    # ---- their lines ---------------------------------------------------------------------------------
+
+    def sieve(self, candidates: Candidates) -> Sieved:
+        slots = self.cut.slots or _power_of_two(len(candidates.ids) // _PEOPLE_A_SLOT, 64, 1 << 17)
+        wanted = self._written("wanted", _WIRE.encode(sorted(candidates.ids)))
+        prefixes = self._dealt(wanted, slots)
+        accounts = [self._parts(prefix) for prefix in prefixes]
+        lines = [account_of(paths[-1]).lines for paths in accounts]
+        before = self._lines_before(lines)
+        parts = [
+            PartOf(path, piece.file.name, start)
+            for piece, paths, start in zip(self.ranges, accounts, before, strict=True)
+            for path in paths
+        ]
+        given = self.task.answers(candidates.ids)
+        if given.asked:
+            parts.append(PartOf(self._answered(given.asked, candidates.ids, slots), "own endpoint", 0))
+        self._number_issues(before)
+        read = sum(file.lines for file in self.landing.manifest.files) + given.given
+        kept = sum(account_of(part.path).kept for part in parts)
+        patients = self._patients([account_of(paths[-1]).patients for paths in accounts])
+        listed = self._written(
+            "parts", _WIRE.encode([(str(part.path), part.name, part.before) for part in parts])
+        )
+        shelf = self._shelf(parts, listed)
+        gaps = lost_by_all(row for part in parts for row in account_of(part.path).gaps)
+        batches, sizes = self._batches(parts, listed, shelf, wanted, slots, self._ties(parts, listed))
+        return Sieved(batches, sizes, Counts(read, kept, patients), gaps)
+
+    def _dealt(self, wanted: Path, slots: int) -> list[Path]:
+        """Sieve what no earlier run did; the parts of each range, by the start of their names."""
+        prefixes = [
+            self._path(f"lines-{_sha256(self._of_range(piece), wanted.name, str(slots))[:32]}")
+            for piece in self.ranges
+        ]
+        total = sum(piece.bytes for piece in self.ranges)
+        missing = [
+            (piece, wanted, slots, prefix, self._may_hold_patients(piece))
+            for piece, prefix in zip(self.ranges, prefixes, strict=True)
+            if not self._parts(prefix)
+        ]
+        read = total - sum(one[0].bytes for one in missing)
+        self.told(Step("lines", read, total))
+        for at, _ in self.pool.each(work.dealt, missing):
+            read += missing[at][0].bytes
+            self.told(Step("lines", read, total))
+        return prefixes
+
+    def _parts(self, prefix: Path) -> list[Path]:
+        """The parts of a range, or none if its last one is not there."""
+        found: list[Path] = []
+        while (path := work.part_path(prefix, len(found))).exists():
+            found.append(path)
+            if account_of(path).parts == len(found):
+                self.used |= set(found)
+                return found
+        return []
+
+    def _lines_before(self, lines: list[int]) -> list[int]:
+        """How many lines of its file come before each range."""
+        before: list[int] = []
+        for _, group in groupby(zip(self.ranges, lines, strict=True), key=lambda one: one[0].file.name):
+            counts = [count for _, count in group]
+            before += [0, *accumulate(counts[:-1])]
+        return before
+
+    def _number_issues(self, before: list[int]) -> None:
+        """Lines that nominate nobody who can be told, by their number in the file."""
+        start = dict(zip(((one.file.name, one.start) for one in self.ranges), before, strict=True))
+        found = []
+        for piece, issues in self.issues:
+            for issue in issues:
+                name, _, number = issue.reference.rpartition(":")
+                line = int(number) + start[piece.file.name, piece.start]
+                found.append(msgspec.structs.replace(issue, reference=f"{name}:{line}"))
+        self.nominated_issues = tuple(found)
+
+    def _answered(self, answers: tuple[RawResource, ...], wanted: frozenset[str], slots: int) -> Path:
+        """Answers given on our own pages, as another part."""
+        writer = PartWriter(slots)
+        for raw in answers:
+            number = int(raw.where.rpartition(":")[2])
+            writer.add(deal(raw.line, raw.where, wanted), number, raw.line)
+        name = _sha256(*(f"{raw.where} {raw.sha256}" for raw in answers), str(slots), self.software)
+        path = work.part_path(self._path(f"answers-{name[:32]}"), 0)
+        self.used.add(path)
+        writer.write(path, parts=1)
+        return path
+
+    def _patients(self, counted: list[int]) -> int:
+        pure = sum(file.lines for file in self.landing.manifest.files if file.types == ("Patient",))
+        return pure + sum(counted)
+
+    def _may_hold_patients(self, piece: Range) -> bool:
+        """Whether a file's Patients have to be counted line by line; as :meth:`Landing.files` chooses."""
+        types = piece.file.types
+        return types != ("Patient",) and ("Patient" in types or "" in types)
+
+    def _shelf(self, parts: list[PartOf], listed: Path) -> Path:
+        path = self._path(f"lent-{listed.name.partition('-')[2]}")
+        if not path.exists():
+            write_shelf(
+                path,
+                (
+                    (f"{part.name}:{part.before + one.number}", one)
+                    for part in parts
+                    for one in lent_of(part.path)
+                ),
+            )
+        return path
+
+    def _ties(self, parts: list[PartOf], listed: Path) -> dict[Node, Node]:
+        steps = [(listed, first, first + _KEYS_A_STEP - 1) for first in range(0, BUCKETS, _KEYS_A_STEP)]
+        pairs = [pair for _, found in self.pool.each(work.tied, steps) for pair in found]
+        pairs += [pair for part in parts for pair in account_of(part.path).pairs]
+        return homes(pairs)
+
+    def _batches(
+        self, parts: list[PartOf], listed: Path, shelf: Path, wanted: Path, slots: int, tied: dict[Node, Node]
+    ) -> tuple[tuple[Batch, ...], tuple[int, ...]]:
+        sizes = [0] * slots
+        for part in parts:
+            for slot, _, size in account_of(part.path).slots:
+                sizes[slot] += size
+        moved = {
+            node: slot_of(home, slots)
+            for node, home in tied.items()
+            if slot_of(home, slots) != slot_of(node, slots)
+        }
+        coverage = self._written("coverage", _WIRE.encode(list(self.landing.coverage)))
+        former = tuple(sorted(self.folder.glob(f"judged-{slots}-*.rows")))
+        batches: list[Batch] = []
+        weights: list[int] = []
+        for first, last in _cut_slots(sizes, self.cut.batch, self.pool.workers):
+            name = f"judged-{slots}-{first}-{last}"
+            here = {
+                node: slot
+                for node, slot in moved.items()
+                if first <= slot <= last or first <= slot_of(node, slots) <= last
+            }
+            origins = {slot_of(node, slots) for node, slot in here.items() if first <= slot <= last}
+            batches.append(
+                Batch(
+                    len(batches),
+                    first,
+                    last,
+                    slots,
+                    here,
+                    tuple(sorted(one for one in origins if not first <= one <= last)),
+                    listed,
+                    shelf,
+                    wanted,
+                    coverage,
+                    (),
+                    b"",
+                    tuple(path for path in former if _overlaps(path, first, last)),
+                    self._path(f"{name}.rows"),
+                )
+            )
+            weights.append(sum(sizes[first : last + 1]))
+        return tuple(batches), tuple(weights)
+
+    # ---- what they come to ---------------------------------------------------------------------------
+
+    def judge(self, sieved: Sieved) -> list[Done]:
+        """Judge every batch; again, should a line without an owner turn out to cost everybody something."""
+        gaps = sieved.gaps
+        while True:
+            settings = hashlib.sha256(_WIRE.encode([self._settings(), gaps])).digest()
+            steps = [(one._replace(gaps=gaps, settings=settings),) for one in sieved.batches]
+            total, judged = sum(sieved.sizes), 0
+            done: list[Done] = []
+            self.told(Step("people", 0, total))
+            for at, one in self.pool.each(work.judged, steps):
+                done.append(one)
+                judged += sieved.sizes[at]
+                self.told(Step("people", judged, total))
+            rests = (rest for one in done for rest in verdicts.rests_of(one.target))
+            found = lost_by_all(row for rest in rests for row in rest.lost)
+            if found == gaps:
+                return done
+            gaps = found
+
+    def _settings(self) -> list[str]:
+        trial = self.task.trial
+        options = str(sorted(trial.site.options.items()))
+        rules = [self.versions[name] for name in ("protocol_sha256", "mappings_sha256", "software_sha256")]
+        return [FORMAT, self.software, *rules, str(self.task.as_of), trial.site.zone.key, options]
+
+    def sweep(self) -> None:
+        """Remove what this run did not use."""
+        for path in self.folder.iterdir():
+            if path not in self.used:
+                path.unlink()
+
+    def _of(self, types: frozenset[str]) -> list[Range]:
+        names = {file.name for file in self.landing.files(types)}
+        return [piece for piece in self.ranges if piece.file.name in names]
+
+    def _of_range(self, piece: Range) -> str:
+        """What the bytes of a range are, wherever they lie."""
+        return f"{self.software} {piece.file.name} {piece.file.sha256} {piece.start} {piece.end}"
+
+    def _path(self, name: str) -> Path:
+        path = self.folder / name
+        self.used.add(path)
+        return path
+
+    def _written(self, name: str, data: bytes) -> Path:
+        path = self._path(f"{name}-{hashlib.sha256(data).hexdigest()[:32]}")
+        path.write_bytes(data)
+        return path
+
+
+def software_sha256() -> str:
+    """Of every module that has a part in a screening: what an older program left is not taken up."""
+    root = Path(__file__).parents[2]
+    names = ("source", "screening", "mappers", "model", "protocol")
+    paths = sorted(path for name in names for path in (root / name).rglob("*.py"))
+    return _sha256(FORMAT, *(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths))
+
+
+def _cut_slots(sizes: list[int], bytes_each: int, workers: int) -> Iterator[tuple[int, int]]:
+    """Runs of slots of about so many bytes, and enough of them that no worker is idle."""
+    each = max(1, min(bytes_each, sum(sizes) // (workers * 4)))
+    first = held = 0
+    for slot, size in enumerate(sizes):
+        held += size
+        if held >= each:
+            yield first, slot
+            first, held = slot + 1, 0
+    if first < len(sizes):
+        yield first, len(sizes) - 1
+
+
+def _overlaps(path: Path, first: int, last: int) -> bool:
+    start, end = (int(one) for one in path.stem.split("-")[2:])
+    return start <= last and first <= end
+
+
+def _power_of_two(wanted: int, least: int, most: int) -> int:
+    return min(most, max(least, 1 << max(0, wanted - 1).bit_length()))
+
+
+def _sha256(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode(errors="surrogatepass")).hexdigest()

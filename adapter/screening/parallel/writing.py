@@ -1,0 +1,90 @@
+"""The results of all batches, merged into ``screening/`` as one run over everything would have written it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from adapter.model import wire
+from adapter.model.certificate import Certificate
+from adapter.model.coverage import order
+from adapter.model.funnel import Sifted, together
+from adapter.model.issue import Issue
+from adapter.screening import results
+from adapter.screening.judge import accounts_of, gathered, issue_order
+from adapter.screening.merge import issues_in_order, people_in_order
+from adapter.screening.parallel import verdicts
+from adapter.screening.results import Screening
+from adapter.screening.task import Task
+from adapter.source.landing import Landing
+
+
+class Written(NamedTuple):
+    screening: Screening
+    people: int
+
+
+class Counts(NamedTuple):
+    """Of everything landed: lines, lines that the sieve kept, Patients."""
+
+    read: int
+    kept: int
+    patients: int
+
+
+def write(
+    task: Task,
+    landing: Landing,
+    issues: Iterable[Issue],
+    certificate: Certificate,
+    versions: dict[str, str],
+    judged: Sequence[Path],
+    counts: Counts,
+) -> Written:
+    """Merge by streaming: what is in memory at a time is one person's rows of each file."""
+    accounts = accounts_of(rest.accounts for path in judged for rest in verdicts.rests_of(path))
+    funnel = together(counts.patients, (rest.funnel for path in judged for rest in verdicts.rests_of(path)))
+    reused = sum(rest.reused for path in judged for rest in verdicts.rests_of(path))
+    lost = gathered(row for path in judged for rest in verdicts.rests_of(path) for row in rest.lost)
+    screening = Screening(
+        task.as_of,
+        task.trial.protocol.id,
+        versions,
+        Sifted(counts.read, counts.read - counts.kept, accounts),
+        funnel,
+        task.workspace.screening,
+        task.workspace.screening,
+        reused,
+    )
+    with results.draft(task.workspace) as folder:
+        facts = folder / "facts"
+        people = _tables(folder, judged)
+        own = sorted({*landing.issues, *issues}, key=issue_order)
+        wire.write_rows(
+            facts / "issues.ndjson", issues_in_order([own, *(verdicts.issues_of(path) for path in judged)])
+        )
+        wire.write_rows(facts / "accounts.ndjson", accounts)
+        wire.write_rows(facts / "coverage.ndjson", sorted((*landing.coverage, *lost), key=order))
+        results.finish(screening, certificate, folder)
+    return Written(screening, people)
+
+
+def _tables(folder: Path, judged: Sequence[Path]) -> int:
+    people = 0
+    with (
+        (folder / "facts" / "subjects.ndjson").open("wb") as subjects,
+        (folder / "facts" / "findings.ndjson").open("wb") as findings,
+        (folder / "facts" / "events.ndjson").open("wb") as events,
+        (folder / "facts" / "interventions.ndjson").open("wb") as interventions,
+        (folder / "decisions.ndjson").open("wb") as decisions,
+        (folder / "basis.ndjson").open("wb") as basis,
+    ):
+        tables = (subjects, findings, events, interventions)
+        for person in people_in_order([verdicts.people_of(path) for path in judged]):
+            for table, rows in zip(tables, person.tables, strict=True):
+                table.write(rows)
+            decisions.write(person.decision)
+            basis.write(person.basis)
+            people += 1
+    return people
