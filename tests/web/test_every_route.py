@@ -6,6 +6,7 @@ instead."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,10 +17,11 @@ import httpx
 import msgspec
 import pytest
 from fastapi import FastAPI
+from joserfc.jwk import ECKey
 
 from adapter.access import MATRIX, Grant, Principal
 from adapter.access.passwords import hash_password
-from adapter.config import Channel, OpenId, SignIn
+from adapter.config import Channel, HookClient, Hooks, Launch, OpenId, SignIn
 from adapter.pipeline import open_trial
 from adapter.store.accounts import Accounts
 from adapter.store.database import open_database
@@ -61,8 +63,21 @@ OPEN = (
     r"/subscriptions/.*",  # the channel's own secret; tests/spec/test_subscriptions.py
     r"/sponsor/.*",  # a sponsor's own token; its own tests
     r"/cds-services.*",  # a signed token of the calling system; tests/spec/test_cds_hooks.py
-    r"/launch.*",  # the launching system and its identity provider
+    r"/launch.*",  # the launching system and its identity provider; tests/spec/test_smart_launch.py
 )
+# Guarded by what no role has: whoever is signed in here gets there what a stranger gets.
+OTHERWISE = {
+    ("POST", "/subscriptions/{channel}"): {401},
+    ("POST", "/cds-services/{service}"): {401},
+    ("POST", "/cds-services/{service}/feedback"): {401},
+    ("GET", "/launch"): {403},
+    ("GET", "/launch/answer"): {403},
+}
+ROOMS = {
+    "account", "audit", "cds-services", "datasets", "fhir", "healthz", "language", "launch", "mappings",
+    "metrics", "operations", "readyz", "sign-in", "sign-out", "sponsor", "study", "subscriptions", "worklist",
+    "",
+}  # fmt: skip
 REFUSALS = {401: "sign in first", 403: "your role does not allow this", 404: "you have no role at this place"}
 END = "2099-01-01T00:00:00+00:00"
 
@@ -92,12 +107,17 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Everything that can be switched on, on an empty workspace."""
     folder: Path = tmp_path_factory.mktemp("every-route")
     (folder / "secret").write_bytes(b"the whole header of the lab")
+    (folder / "jwks").write_text(json.dumps({"keys": [ECKey.generate_key("P-384").as_dict(private=False)]}))
     trial = open_trial()
     openid = OpenId("https://login.hospital.example", "adapter")
     site = msgspec.structs.replace(
         trial.site,
         subscriptions={"lab": Channel(header_file=str(folder / "secret"))},
         sign_in=SignIn(openid=openid),
+        launch={"ehr": Launch("https://ehr.hospital.example/fhir", "adapter")},
+        hooks=Hooks(
+            "http://127.0.0.1", {"his": HookClient("https://his.example", jwks_file=str(folder / "jwks"))}
+        ),
     )
     trial = trial._replace(site=site)
     engine = open_database(folder / "adapter.sqlite")
@@ -143,7 +163,9 @@ async def ask(served: Served, route: Route) -> tuple[int, str]:
 
 
 def closed(served: Served) -> list[Route]:
-    return [route for route in routes_of(served.app) if route.declared[0].action]
+    """Closed by a role, and by nothing before it."""
+    routes = (route for route in routes_of(served.app) if route.declared[0].action)
+    return [route for route in routes if (route.method, route.path) not in OTHERWISE]
 
 
 def test_what_is_stated_here_is_the_matrix() -> None:
@@ -158,6 +180,45 @@ def test_every_route_is_closed_or_known_to_be_open(served: Served) -> None:
         if not route.declared[0].action and not any(re.fullmatch(one, route.path) for one in OPEN)
     ]
     assert not strange, "open to everybody, and not named in OPEN"
+
+
+def test_nothing_that_can_be_switched_on_is_left_out(served: Served) -> None:
+    assert {route.path.split("/")[1] for route in routes_of(served.app)} == ROOMS
+    unused = [
+        one for one in OPEN if not any(re.fullmatch(one, route.path) for route in routes_of(served.app))
+    ]
+    assert unused == [], "named as open, and not there"
+
+
+async def test_no_role_opens_what_is_guarded_otherwise(
+    served: Served, record_property: Callable[[str, object], None]
+) -> None:
+    guarded = {
+        (route.method, route.path): route
+        for route in routes_of(served.app)
+        if (route.method, route.path) in OTHERWISE or route.path.startswith("/sponsor/")
+    }
+    assert OTHERWISE.keys() < guarded.keys()
+    asked = 0
+    for whoever in (None, *everybody(served)):
+        grants = () if whoever is None else (Grant(whoever.role, whoever.study, whoever.site, END),)
+        served.let_in(None if whoever is None else Principal("x", grants, "X", "password"))
+        for key, route in guarded.items():
+            status, _ = await ask(served, route)
+            assert status in OTHERWISE.get(key, {401, 429}), f"{whoever} {key}: {status}"
+            asked += 1
+    record_property("counts", f"guarded otherwise: {len(guarded)} routes, {asked} refused")
+
+
+async def test_static_files_are_read_and_nothing_else(served: Served) -> None:
+    served.let_in(None)
+    transport = httpx.ASGITransport(served.app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        assert (await client.get("/static/adapter.css")).status_code == 200
+        for outside in ("/static/", "/static/..%2fapp.py", "/static/%2e%2e/app.py", "/static//etc/passwd"):
+            assert (await client.get(outside)).status_code == 404, outside
+        for method in ("POST", "PUT", "DELETE", "PATCH"):
+            assert (await client.request(method, "/static/adapter.css")).status_code == 405
 
 
 async def test_every_role_on_every_route_at_every_place(
