@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Engine
 
+from adapter.model.facts import Source
 from adapter.model.resource import OWN_ANSWER, RawResource
 from adapter.store import audit
 from adapter.store.audit import Entry
@@ -97,6 +98,28 @@ def own_answers(workspace: Workspace, questionnaire: str) -> tuple[RawResource, 
         for number, one in enumerate(found, 1)
         if str(one.get("questionnaire", "")).partition("|")[0] == questionnaire
     )
+
+
+def is_own_answer(reference: str) -> bool:
+    """Whether a reference is to an answer given on a page here, not to a record of the hospital."""
+    return reference.startswith(f"{KIND}/{OWN_ANSWER}")
+
+
+def origin(workspace: Workspace, source: Source) -> str:
+    """Who gave an answer and when, in words; and whether it is still the one that was read."""
+    if not isinstance(workspace.database, Path) or workspace.database.exists():
+        engine = open_database(workspace.database)
+        try:
+            found = [one for one in given(engine) if f"{KIND}/{one['id']}" == source.reference]
+        finally:
+            engine.dispose()
+        for one in found:
+            who, about = one["author"]["display"], f"answered for {one['authored']}"
+            kept = f"kept {one['meta']['lastUpdated']}"
+            same = hashlib.sha256(msgspec.json.encode(one, order="deterministic")).hexdigest()
+            state = "" if same == source.sha256 else "; it is another than was read"
+            return f"attested on a page here by {who}, {about}, {kept}, SHA-256 {source.sha256}{state}"
+    return f"attested on a page here; not in this workspace's database, SHA-256 {source.sha256}"
 
 
 def about(resource: RawResource) -> str:

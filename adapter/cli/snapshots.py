@@ -13,6 +13,7 @@ import msgspec
 import typer
 from rich.table import Table
 
+from adapter import attestations
 from adapter.cli.options import JsonOption, WorkspaceOption
 from adapter.cli.terminal import Terminal
 from adapter.errors import NotFound
@@ -156,7 +157,9 @@ def _told(source: Source) -> str:
 
 
 def _bytes(here: Workspace, source: Source) -> str:
-    """Whether the very bytes are still landed, or kept as superseded."""
+    """Whether the very bytes are still landed, kept as superseded, or were answered here and by whom."""
+    if attestations.is_own_answer(source.reference):
+        return attestations.origin(here, source)
     for raw in open_landing(here.landing).resources(frozenset({source.reference.split("/")[0]})):
         if raw.sha256 == source.sha256:
             return f"landed as {raw.where}, SHA-256 {source.sha256}"

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from adapter import attestations, pipeline
+from adapter.cli import snapshots
 from adapter.model.decision import Decision, Overall, Verdict
 from adapter.pipeline import Workspace
 from adapter.store import audit
@@ -99,3 +101,24 @@ def test_the_audit_names_the_response_and_the_questions_not_the_answers(tmp_path
     assert f"{reference}/_history/1" in row.what
     assert "ulcer" in row.detail
     assert "active-untreated" not in row.what + row.detail
+
+
+def test_lineage_names_who_answered_and_when(tmp_path: Path) -> None:
+    """What a verdict or a cell rests on is shown as an answer of ours, not as a record that went missing."""
+    workspace, subject = ward(tmp_path), planted("ulcer-not-attested")
+    reference = attest(workspace, subject, "none", authored="2019-06-02")
+    pipeline.screen(trial(), workspace, as_of=AS_OF)
+    (source,) = {
+        row.source
+        for row in decision(workspace, subject).criterion("EXCL03").evidence
+        if row.source.reference == reference
+    }
+    told = snapshots._bytes(workspace, source)
+    assert told == (
+        f"attested on a page here by dr-li, answered for 2019-06-02, kept {NOW.isoformat(timespec='milliseconds')}, "
+        f"SHA-256 {source.sha256}"
+    )
+    another = msgspec.structs.replace(source, sha256="0" * 64)
+    assert snapshots._bytes(workspace, another).endswith("it is another than was read")
+    elsewhere = Workspace(tmp_path / "elsewhere")
+    assert "not in this workspace's database" in snapshots._bytes(elsewhere, source)
