@@ -113,10 +113,9 @@ def test_lineage_names_who_answered_and_when(tmp_path: Path) -> None:
         for row in decision(workspace, subject).criterion("EXCL03").evidence
         if row.source.reference == reference
     }
-    told = snapshots._bytes(workspace, source)
-    assert told == (
-        f"attested on a page here by dr-li, answered for 2019-06-02, kept {NOW.isoformat(timespec='milliseconds')}, "
-        f"SHA-256 {source.sha256}"
+    when = NOW.isoformat(timespec="milliseconds")
+    assert snapshots._bytes(workspace, source) == (
+        f"attested on a page here by dr-li, answered for 2019-06-02, kept {when}, SHA-256 {source.sha256}"
     )
     another = msgspec.structs.replace(source, sha256="0" * 64)
     assert snapshots._bytes(workspace, another).endswith("it is another than was read")
