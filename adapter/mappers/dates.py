@@ -47,6 +47,9 @@ class Moment(msgspec.Struct, frozen=True):
         return self.start is not None or self.end is not None
 
 
+_NOT_SAID = Moment()
+
+
 def moment_of(resource: Effective, specimen: r4.Specimen | None, context: Context) -> Moment:
     """When the reading was taken, by the first source in the order above that says anything."""
     collection = specimen.collection if specimen else None
@@ -59,7 +62,7 @@ def moment_of(resource: Effective, specimen: r4.Specimen | None, context: Contex
         _single(collection.collectedDateTime if collection else None, context, "DATE_FROM_SPECIMEN"),
         _single(resource.issued, context, "DATE_IS_ISSUED"),
     )
-    found = next((moment for moment in candidates if moment.known), Moment())
+    found = next((moment for moment in candidates if moment.known), _NOT_SAID)
     if any(moment.unreadable for moment in candidates):
         return msgspec.structs.replace(found, unreadable=True, flags=(*found.flags, "DATE_UNREADABLE"))
     return found
@@ -67,7 +70,7 @@ def moment_of(resource: Effective, specimen: r4.Specimen | None, context: Contex
 
 def _single(text: str | None, context: Context, flag: str = "") -> Moment:
     if not text:
-        return Moment()
+        return _NOT_SAID
     day = context.date(text)
     if day is None:
         return Moment(unreadable=True)
@@ -76,7 +79,7 @@ def _single(text: str | None, context: Context, flag: str = "") -> Moment:
 
 def _period(period: r4.Period | None, context: Context, flag: str = "") -> Moment:
     if period is None or not (period.start or period.end):
-        return Moment()
+        return _NOT_SAID
     start, end = context.date(period.start), context.date(period.end)
     unreadable = bool(period.start and not start) or bool(period.end and not end)
     if start and end and end.last < start.first:
@@ -86,7 +89,7 @@ def _period(period: r4.Period | None, context: Context, flag: str = "") -> Momen
 
 def _timing(timing: r4.Timing | None, context: Context) -> Moment:
     if timing is None:
-        return Moment()
+        return _NOT_SAID
     if len(timing.event) == 1:
         return _single(timing.event[0], context)
     return _period(timing.repeat.boundsPeriod if timing.repeat else None, context)
@@ -94,4 +97,4 @@ def _timing(timing: r4.Timing | None, context: Context) -> Moment:
 
 def _flags(flag: str, *days: PartialDate | None) -> tuple[str, ...]:
     assumed = any(day is not None and day.zone_assumed for day in days)
-    return tuple(name for name in (flag, "TZ_ASSUMED" if assumed else "") if name)
+    return (*((flag,) if flag else ()), *(("TZ_ASSUMED",) if assumed else ()))

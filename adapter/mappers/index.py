@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
@@ -31,6 +32,7 @@ class Target(NamedTuple):
     id: str
 
 
+@lru_cache(maxsize=4096)
 def parse_reference(text: str) -> Target | None:
     """The type and id in a literal reference, or None if there is none to be had.
 
@@ -65,7 +67,8 @@ class Index(msgspec.Struct, frozen=True):
         if reference is None:
             return ""
         text = reference.reference or ""
-        if (conditional := _CONDITIONAL.match(text)) and conditional["type"] == wanted:
+        conditional = _CONDITIONAL.match(text) if "?" in text else None
+        if conditional and conditional["type"] == wanted:
             return self.identifiers.get(_key(wanted, conditional["system"], conditional["value"]), "")
         target = parse_reference(text)
         if target is not None:

@@ -327,7 +327,7 @@ def usable(value: Decimal | None) -> Fraction | None:
         return None
     if value and abs(value.adjusted()) > _LARGEST_EXPONENT:
         return None
-    if len(value.as_tuple().digits) > _LONGEST_NUMBER:
+    if len(str(value)) > _LONGEST_NUMBER and len(value.as_tuple().digits) > _LONGEST_NUMBER:
         return None
     return Fraction(value)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import calendar
 import re
 from datetime import date, datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -20,6 +21,7 @@ from adapter.model.kept import kept
 Precision = Literal["year", "month", "day", "time"]
 
 _PARTIAL = re.compile(r"(?P<year>\d{4})(?:-(?P<month>\d{2})(?:-(?P<day>\d{2}))?)?")
+_FINER = re.compile(r"(\.\d{6})\d+")
 _INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:Z|[+-]\d{2}:\d{2})?")
 
 
@@ -57,8 +59,11 @@ class PartialDate(msgspec.Struct, frozen=True, dict=True):
         return (self.first, self.last, self.at.isoformat() if self.at else "", self.text)
 
 
+@lru_cache(maxsize=4096)
 def parse_date(text: str, zone: tzinfo) -> PartialDate | None:
     """Read a FHIR date, dateTime or instant; None when the text is no date that exists.
+
+    The results of one sample all carry its time, so the last texts read are remembered.
 
     >>> from zoneinfo import ZoneInfo
     >>> parse_date("2019-05-05T16:30:00Z", ZoneInfo("Asia/Shanghai")).first.isoformat()
@@ -73,7 +78,7 @@ def parse_date(text: str, zone: tzinfo) -> PartialDate | None:
         return _from_parts(text, partial)
     if _INSTANT.fullmatch(text):
         try:
-            moment = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))
+            moment = datetime.fromisoformat(_FINER.sub(r"\1", text))
             assumed = moment.tzinfo is None
             local = moment.replace(tzinfo=zone) if assumed else moment.astimezone(zone)
         except (ValueError, OverflowError):

@@ -63,8 +63,10 @@ class Interval(msgspec.Struct, frozen=True, order=False, dict=True):
 
     def scaled(self, factor: Fraction | int, offset: Fraction | int = 0) -> Interval:
         """``x * factor + offset`` for every x; a negative factor turns the interval round."""
+        if factor == 1 and offset == 0:
+            return self
         low = None if self.low is None else self.low * factor + offset
-        high = None if self.high is None else self.high * factor + offset
+        high = low if self.high is self.low else None if self.high is None else self.high * factor + offset
         if factor >= 0:
             return Interval(low, high, self.low_closed, self.high_closed)
         return Interval(high, low, self.high_closed, self.low_closed)

@@ -90,9 +90,14 @@ def estimate_interval(
     limit leaves eGFR without an upper bound.
     """
     low, high = creatinine.high, creatinine.low
+    least = None if low is None else estimate(equation, low, sex, oldest)
+    if low == high and youngest == oldest:
+        most = least
+    else:
+        most = None if high is None or high <= 0 else estimate(equation, high, sex, youngest)
     return Interval(
-        None if low is None else estimate(equation, low, sex, oldest),
-        None if high is None or high <= 0 else estimate(equation, high, sex, youngest),
+        least,
+        most,
         creatinine.high_closed,
         creatinine.low_closed,
     )

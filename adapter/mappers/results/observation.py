@@ -10,7 +10,7 @@ Source: https://hl7.org/fhir/R4/observation.html.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -272,7 +272,8 @@ class _Reading:
                 mismatch,
             ),
         )
-        return msgspec.structs.replace(row, flags=flags_of(more=(*row.flags, *analyte_flags(row))))
+        more = analyte_flags(row)
+        return msgspec.structs.replace(row, flags=flags_of(more=(*row.flags, *more))) if more else row
 
     def _report_trouble(self, excluded: str, entry: CodeEntry, value: Value) -> None:
         """An issue for what a person of the hospital can mend."""
@@ -284,10 +285,10 @@ class _Reading:
         elif excluded in ("CODE_CONFLICT", "CONFLICT", "NO_DATE"):
             self.issues.append((excluded, entry.concept))
 
-    def _row(self, *, concept: str = "", excluded: str, flags: tuple[str, ...], **fields: object) -> Finding:
+    def _row(self, *, concept: str = "", excluded: str, flags: tuple[str, ...], **fields: Any) -> Finding:
         reading, moment = self.reading, self.moment
         interpretation = [r4.first_code(one) or (one.text or "") for one in interpretation_of(reading)]
-        row = Finding(
+        return Finding(
             subject=self.subject,
             concept=concept,
             source=self.part.source,
@@ -304,8 +305,8 @@ class _Reading:
             report=self.part.report,
             flags=flags_of(more=(*flags, *moment.flags)),
             excluded=excluded,
+            **fields,
         )
-        return msgspec.structs.replace(row, **fields) if fields else row
 
     def _status(self) -> tuple[str, str]:
         """The reason a status gives, if it ends the matter, and a flag."""
