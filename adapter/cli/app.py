@@ -29,6 +29,7 @@ from adapter.cli import (
     run_view,
     show,
     snapshots,
+    spark_view,
     sponsor,
     sync_view,
     trail,
@@ -43,6 +44,7 @@ from adapter.pipeline import Workspace
 from adapter.protocol import check as check_protocol
 from adapter.protocol.chain import results_of
 from adapter.protocol.render.voice import Language
+from adapter.screening.task import Task
 from adapter.store.accounts import Accounts
 from adapter.trial import open_store
 
@@ -157,6 +159,9 @@ def screen(
     full: Annotated[
         bool, typer.Option("--full", help="Judge everyone anew; the result is the same, only slower.")
     ] = False,
+    engine: spark_view.EngineOption = spark_view.Engine.LOCAL,
+    master: spark_view.MasterOption = "",
+    data_at: spark_view.DataAtOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Judge every candidate in the landed data, with evidence for each verdict.
@@ -164,9 +169,17 @@ def screen(
     Who nothing changed for since the last screening as of the same day keeps the former decision.
     """
     trial = pipeline.open_trial(protocol, site)
-    done = pipeline.screen(
-        trial, Workspace(workspace), as_of=_day(as_of, trial.site.zone), full=full, progress=progress.print
-    )
+    day = _day(as_of, trial.site.zone)
+    if engine is spark_view.Engine.SPARK:
+        done = spark_view.screen(
+            Task(trial, Workspace(workspace), day, full), master, data_at, progress.print
+        )
+    elif master or data_at:
+        raise ConfigError(
+            "--master and --data-at are about a cluster", where="screen", fix="add --engine spark"
+        )
+    else:
+        done = pipeline.screen(trial, Workspace(workspace), as_of=day, full=full, progress=progress.print)
     trail.screened(Workspace(workspace), done, datetime.now(UTC))
     if as_json:
         print(wire.encode(done.funnel).decode())  # noqa: T201

@@ -44,31 +44,35 @@ def blocks_of(piece: Range, limits: Limits | None = None) -> Iterator[Block]:
     if piece.file.name.endswith(SUFFIXES) or (piece.start == 0 and piece.end == piece.file.bytes):
         yield from NdjsonFile(piece.path, limits, name=piece.file.name).blocks()
         return
-    limits = limits or Limits()
-    first_line = 1
     with piece.path.open("rb") as stream:
-        position = 0
-        if piece.start:
-            stream.seek(piece.start - 1)
-            position = piece.start - 1 + len(_line(stream, piece, limits))
-        while position < piece.end:
-            data = stream.read(min(limits.block, piece.end - position))
-            if not data:
-                return
-            if not data.endswith(b"\n"):
-                data += _line(stream, piece, limits)
-            lines = data.count(b"\n")
-            yield Block(data.removeprefix(BOM) if position == 0 else data, first_line)
-            position += len(data)
-            first_line += lines
+        yield from blocks_between(stream, piece.start, piece.end, piece.file.name, limits or Limits())
 
 
-def _line(stream: BinaryIO, piece: Range, limits: Limits) -> bytes:
+def blocks_between(stream: BinaryIO, start: int, end: int, name: str, limits: Limits) -> Iterator[Block]:
+    """The lines of a plain file that begin at ``start`` or later and before ``end``."""
+    first_line = 1
+    position = 0
+    if start:
+        stream.seek(start - 1)
+        position = start - 1 + len(_line(stream, name, limits))
+    while position < end:
+        data = stream.read(min(limits.block, end - position))
+        if not data:
+            return
+        if not data.endswith(b"\n"):
+            data += _line(stream, name, limits)
+        lines = data.count(b"\n")
+        yield Block(data.removeprefix(BOM) if position == 0 else data, first_line)
+        position += len(data)
+        first_line += lines
+
+
+def _line(stream: BinaryIO, name: str, limits: Limits) -> bytes:
     rest = stream.readline(limits.max_line)
     if len(rest) >= limits.max_line:
         raise SourceUntrustworthy(
             f"a line is longer than {limits.max_line} bytes",
-            where=piece.file.name,
+            where=name,
             fix="check that the file is NDJSON: one resource a line",
         )
     return rest

@@ -71,6 +71,8 @@ OTHER_WORDS = frozenset(
         "CHN",  # ISO 3166, the default country
         "NCT03864250",  # the demo's study
         "NFKC",  # Unicode
+        *("JAVA_HOME", "PYSPARK_GATEWAY_PORT", "PYSPARK_PYTHON"),  # Spark's environment
+        *("PYSPARK_SUBMIT_ARGS", "SPARK_CONF_DIR", "SPARK_REMOTE"),
     }
 )
 ENVIRONMENT = "ADAPTER_"

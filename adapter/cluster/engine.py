@@ -1,0 +1,153 @@
+"""A screening on a cluster, from the landing to what lies under ``screening/``: the bytes of a local run.
+
+The driver holds what grows with the candidates (ids, ties, issues), the executors what grows with the
+hospital. Nobody's former decision is reused: everyone is judged anew, which gives the same.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from adapter.cluster import passes
+from adapter.cluster import tasks as running
+from adapter.cluster.parts import Parts
+from adapter.cluster.passes import Counts
+from adapter.cluster.ranges import MIB, plan, stored, verify
+from adapter.cluster.tasks import Tasks
+from adapter.mappers.terminology.vocabulary import candidate_query
+from adapter.model import wire
+from adapter.model.candidates import Candidates
+from adapter.model.coverage import order
+from adapter.model.funnel import Sifted, together
+from adapter.screening import results
+from adapter.screening.judge import (
+    Question,
+    by_subject,
+    gathered,
+    issue_order,
+    lost_by_all,
+    rules_of,
+)
+from adapter.screening.results import Screening
+from adapter.screening.task import Task
+from adapter.screening.ties import homes
+from adapter.source.landing import Landing, open_landing
+from adapter.source.ndjson import Limits
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+Progress = Callable[[str], None]
+
+
+class Sizes(NamedTuple):
+    """How work is cut: bytes a task reads, bytes of lines judged together. The result is the same."""
+
+    read: int = 128 * MIB
+    unit: int = 8 * MIB
+
+
+def screen(
+    spark: SparkSession,
+    task: Task,
+    *,
+    data_at: str = "",
+    sizes: Sizes | None = None,
+    limits: Limits | None = None,
+    progress: Progress = lambda _: None,
+) -> Screening:
+    """:func:`adapter.screening.screen` on a cluster; leaves the same bytes under ``screening/``.
+
+    ``data_at`` is the landing's folder as executors see it, a path or URI; the landing itself unless given.
+    Raises :class:`SourceUntrustworthy` if a file is not there, :class:`Retriable` if the cluster gives up.
+    """
+    landing = open_landing(task.workspace.landing)
+    sizes = sizes or Sizes()
+    files = stored(landing.manifest.files, data_at or str(landing.folder.resolve()))
+    verify(files)
+    run = _Run(spark, task, landing, plan(files, sizes.read), sizes, limits, progress)
+    return run.screening()
+
+
+class _Run:
+    """One screening under way."""
+
+    def __init__(
+        self,
+        spark: SparkSession,
+        task: Task,
+        landing: Landing,
+        tasks: Tasks,
+        sizes: Sizes,
+        limits: Limits | None,
+        progress: Progress,
+    ) -> None:
+        self.spark, self.task, self.landing, self.tasks = spark, task, landing, tasks
+        self.sizes, self.limits, self.progress = sizes, limits, progress
+
+    def screening(self) -> Screening:
+        trial = self.task.trial
+        self.progress(f"looking for candidates in {len(self.tasks)} pieces")
+        passes.shuffle_into(self.spark, len(self.tasks))
+        query = candidate_query(trial.terminology, trial.protocol.candidates, trial.protocol.id)
+        nominated = passes.nominated(self.spark, self.tasks, query, self.limits)
+        self.progress(f"reading the records of {len(nominated.ids)} candidates")
+        answers = self.task.answers(nominated.ids)
+        own = running.dealt(answers.asked, nominated.ids)
+        with passes.dealt(self.spark, self.tasks, nominated.ids, self.limits, own) as rows:
+            counts = Counts(rows, [piece for one in self.tasks for piece in one])
+            with ExitStack() as held:
+                opinions = self._opinions(held, rows, counts, nominated)
+                self.progress("writing what was decided")
+                return self._kept(opinions, counts, nominated, answers.given)
+
+    def _opinions(self, held: ExitStack, rows: DataFrame, counts: Counts, nominated: Candidates) -> DataFrame:
+        """Judge all units; again if a line that nobody owns costs everybody, which one unit cannot know."""
+        task, trial = self.task, self.task.trial
+        units = max(1, counts.bytes // self.sizes.unit)
+        passes.shuffle_into(self.spark, units)
+        lines = passes.numbered(rows, counts, homes(passes.ties(rows)), units)
+        _, versions = task.versions(self.landing)
+        coverage, rules = by_subject(self.landing.coverage), rules_of(trial, versions)
+        lent = passes.lent(rows, counts)
+        self.progress(f"judging {counts.lines} lines in {units} units")
+        question = Question(trial, task.as_of, nominated.ids, coverage, (), rules)
+        while True:
+            judged = held.enter_context(passes.judged(lines, question, lent))
+            gaps = lost_by_all(row for one in passes.opinions(judged) for row in one.lost)
+            if gaps == question.gaps:
+                return judged
+            question = question._replace(gaps=gaps)
+
+    def _kept(self, judged: DataFrame, counts: Counts, nominated: Candidates, answers: int) -> Screening:
+        task, landing = self.task, self.landing
+        certificate, versions = task.versions(landing)
+        landed = landing.lines + answers
+        found = (
+            msgspec.structs.replace(one, reference=counts.place(one.reference)) for one in nominated.issues
+        )
+        with results.draft(task.workspace) as folder:
+            parts = Parts(folder / "parts")
+            for one in passes.opinions(judged):
+                parts.add(one)
+            parts.write(folder, sorted({*landing.issues, *found}, key=issue_order))
+            shutil.rmtree(folder / "parts")
+            wire.write_rows(folder / "facts" / "accounts.ndjson", parts.accounts)
+            coverage = sorted((*landing.coverage, *gathered(parts.lost)), key=order)
+            wire.write_rows(folder / "facts" / "coverage.ndjson", coverage)
+            screening = Screening(
+                as_of=task.as_of,
+                protocol=task.trial.protocol.id,
+                versions=versions,
+                sifted=Sifted(landed=landed, sieved=landed - counts.lines, accounts=parts.accounts),
+                funnel=together(counts.patients, (parts.funnel,)),
+                facts=task.workspace.screening,
+                decisions=task.workspace.screening,
+            )
+            results.finish(screening, certificate, folder)
+        return screening

@@ -1,0 +1,132 @@
+"""Which bytes each task reads: plain files in pieces of some size, compressed ones whole.
+
+A line belongs to the piece in which it begins. A task opens the file itself, by path or by URI (``s3://``,
+``gs://``, ``abfss://``, ``hdfs://``: https://arrow.apache.org/docs/python/filesystems.html). So bytes stay
+bytes: Spark's own text source decodes UTF-8 and replaces what is none before anyone can say where it was.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePath
+from typing import BinaryIO, NamedTuple, cast
+
+from pyarrow import fs
+
+from adapter.errors import SourceUntrustworthy
+from adapter.source.compressed import SUFFIXES
+from adapter.source.landing import LandedFile
+from adapter.source.ndjson import Block, Limits, NdjsonFile
+from adapter.source.ranges import blocks_between
+
+MIB = 2**20
+_REMOTE_READ = 8 * MIB
+
+
+class Range(NamedTuple):
+    """The lines of one file that begin at ``start`` or later and before ``end``, in bytes as stored.
+
+    ``place`` is a path or URI, ``name`` what evidence calls it, ``types`` the resource types in it ("" if the
+    type of some line cannot be read). A compressed file is one range.
+    """
+
+    number: int
+    place: str
+    name: str
+    start: int
+    end: int
+    types: frozenset[str]
+
+    def may_hold(self, types: frozenset[str]) -> bool:
+        return "" in self.types or not types.isdisjoint(self.types)
+
+
+class Stored(NamedTuple):
+    """A landed file and where tasks find it."""
+
+    file: LandedFile
+    place: str
+
+
+def stored(files: Iterable[LandedFile], root: str) -> list[Stored]:
+    """Where tasks find the files of a landing whose folder they see at ``root``, a path or URI."""
+    return [Stored(one, _below(root, one.path or one.name)) for one in files]
+
+
+def plan(files: Iterable[Stored], size: int) -> list[tuple[Range, ...]]:
+    """Tasks, each of about ``size`` bytes: large plain files are cut, small files share a task.
+
+    Ranges are numbered in file and byte order, whatever the size.
+    """
+    tasks: list[tuple[Range, ...]] = []
+    open_task: list[Range] = []
+    room = size
+    for number, one in enumerate(_cut(files, size)):
+        cost = one.end - one.start
+        if open_task and cost > room:
+            tasks.append(tuple(open_task))
+            open_task, room = [], size
+        open_task.append(one._replace(number=number))
+        room -= cost
+    return [*tasks, tuple(open_task)] if open_task else tasks
+
+
+def blocks(piece: Range, limits: Limits | None = None) -> Iterator[Block]:
+    """Whole lines of a range; ``first_line`` counts from 1 at the range's first line.
+
+    Raises :class:`SourceUntrustworthy` over a limit.
+    """
+    limits = limits or Limits()
+    if piece.name.endswith(SUFFIXES):
+        whole = NdjsonFile(
+            Path(piece.name), limits, name=piece.name, opened=lambda: _opened(piece.place), size=piece.end
+        )
+        yield from whole.blocks()
+        return
+    with _opened(piece.place) as stream:
+        yield from blocks_between(stream, piece.start, piece.end, piece.name, limits)
+
+
+def verify(files: Iterable[Stored]) -> None:
+    """Compare sizes with the landing's account; raises :class:`SourceUntrustworthy` where they differ.
+
+    A size costs one question to the store, a hash would cost reading everything.
+    """
+    for one in files:
+        system, path = _resolved(one.place)
+        found = system.get_file_info(path)
+        if found.type != fs.FileType.File or found.size != one.file.bytes:
+            raise SourceUntrustworthy(
+                "the file is not there or not as long as the one that was landed",
+                where=one.file.name,
+                fix="copy the whole landing to where executors read it, and name that place by --data-at",
+            )
+
+
+def _cut(files: Iterable[Stored], size: int) -> Iterator[Range]:
+    for file, place in files:
+        step = max(file.bytes, 1) if file.name.endswith(SUFFIXES) else size
+        for start in range(0, file.bytes, step):
+            end = min(start + step, file.bytes)
+            yield Range(0, place, file.name, start, end, frozenset(file.types))
+
+
+def _opened(place: str) -> BinaryIO:
+    if "://" not in place:
+        return open(place, "rb")
+    system, path = _resolved(place)
+    return cast(BinaryIO, io.BufferedReader(system.open_input_file(path), _REMOTE_READ))
+
+
+def _resolved(place: str) -> tuple[fs.FileSystem, str]:
+    if "://" not in place:
+        return fs.LocalFileSystem(), place
+    system, path = fs.FileSystem.from_uri(place)
+    return system, path
+
+
+def _below(root: str, name: str) -> str:
+    if "://" in name or PurePath(name).is_absolute():
+        return name
+    return f"{root.rstrip('/')}/{name}"
