@@ -101,6 +101,7 @@ def spark_session(cores: int) -> Iterator[Any]:
             SparkSession.builder.master(f"local[{cores}]")
             .appName("benchmarks")
             .config("spark.ui.enabled", "false")
+            .config("spark.ui.showConsoleProgress", "false")
             .config("spark.driver.memory", "3g")
             .config("spark.local.dir", folder)
             .config("spark.sql.warehouse.dir", folder)

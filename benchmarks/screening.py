@@ -66,10 +66,11 @@ def screen(population: data.Population, cores: int, rounds: int) -> Screened:
             best = measured(
                 lambda: pipeline.screen(trial, workspaces.pop(), as_of=data.AS_OF, full=True), rounds
             )
-    found = best.result
-    verdicts = dict(Counter(decision.overall.value for decision in found.decisions))
+        found = best.result
+        decisions = found.decisions  # read from where it was left, so while that is there
+    verdicts = dict(Counter(decision.overall.value for decision in decisions))
     assert verdicts == population.verdicts, (verdicts, population.verdicts)
-    assert {decision.subject for decision in found.decisions} == population.candidates
+    assert {decision.subject for decision in decisions} == population.candidates
     return Screened(
         best.wall,
         best.cpu,
