@@ -145,6 +145,7 @@ def screened(number: int, place: int, seed: int, story: Story) -> tuple[Chart, T
         "criteria": story.verdicts(),
         "flags": {IETESTCD[key]: list(flags) for key, flags in story.flags.items()},
         "dirt": dirt,
+        "marks": list(story.marks),
         "enrolled": None,
     }
     return chart, truth

@@ -75,6 +75,7 @@ class Story:
     also: tuple[Callable[[Chart], object], ...] = ()
     without: frozenset[str] = frozenset()  # consent, biopsy, diagnosis, allergy: not recorded at all
     dirt: Mapping[str, str] = field(default_factory=dict)  # dirt type -> consequence
+    marks: tuple[str, ...] = ()  # of the worklist: what enrolments on record say of a candidate
     bare: bool = False  # no biopsy, consent, allergy or attestation; only ``expect`` is determined
     quiet: bool = False  # no further dirt: the story is about an exact set of records
 

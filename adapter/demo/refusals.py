@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from adapter.demo.plan import Story, lab
 from adapter.demo.scenes import (
+    another_trial_now,
     ascites_albumin,
     corrected_protein,
     dexamethasone_once,
     dispensed_prednisone,
     early_proteinuria,
+    held_for_eligible,
     other_trial,
     pregnancy,
     stomach_cancer,
@@ -146,10 +148,12 @@ INELIGIBLE = (
     ),
     Story(
         "alt-61",
-        "ALT 61 u/L over 1.5 x 40 (V14b)",
+        "ALT 61 u/L over 1.5 x 40 (V14b); was held for eligible before",
         "ineligible",
         {"E6": "T"},
         labs={"alt": lab("61", "u/L")},
+        also=(held_for_eligible,),
+        marks=("no_longer_eligible",),
         flags={"E6": ("UNIT_REPAIRED",)},
         dirt={"unit_spelling": "u/L is U/L for enzymes"},
     ),
@@ -181,11 +185,12 @@ INELIGIBLE = (
     ),
     Story(
         "other-trial",
-        "in another interventional study until 2019-04-30",
+        "in another interventional study until 2019-04-30, and again since 2019-05-13",
         "ineligible",
         {"E10": "T"},
         answers={"other-trial": True},
-        also=(other_trial,),
+        also=(other_trial, another_trial_now),
+        marks=("enrolled_elsewhere",),
     ),
     Story(
         "cannot-comply", "physician: cannot comply", "ineligible", {"E11": "T"}, answers={"can-comply": False}

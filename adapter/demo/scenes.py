@@ -132,6 +132,32 @@ def other_trial(chart: Chart) -> None:
     )
 
 
+def another_trial_now(chart: Chart) -> None:
+    """On it on the day of screening: the worklist marks whom another trial has."""
+    chart.add(
+        "ResearchSubject",
+        "2019-05-13",
+        identifier=[{"system": RECORD_NUMBER, "value": f"CANARY-SUBJ-2-{chart.id}"}],
+        status="on-study",
+        period={"start": "2019-05-13"},
+        study={"reference": "ResearchStudy/study-other-drug"},
+        individual=chart.me,
+    )
+
+
+def held_for_eligible(chart: Chart) -> None:
+    """The hospital was told so once, before the result that says otherwise."""
+    chart.add(
+        "ResearchSubject",
+        "2019-05-06",
+        identifier=[{"system": RECORD_NUMBER, "value": f"CANARY-SUBJ-{chart.id}"}],
+        status="eligible",
+        period={"start": "2019-05-06"},
+        study={"reference": "ResearchStudy/study-nct03864250"},
+        individual=chart.me,
+    )
+
+
 def merged_with(birth: str) -> Scene:
     """The person was registered twice; what the chart holds so far is split over both records."""
 

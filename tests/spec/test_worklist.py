@@ -294,3 +294,16 @@ def test_every_concept_has_a_name(language: str) -> None:
     names = names_of(board(), language)  # type: ignore[arg-type]
     assert {"urine_protein_24h", "egfr", "tacrolimus", "W48"} <= set(names)
     assert (names["W48"] == "第48周") is (language == "zh")
+
+
+def test_the_demo_hospital_shows_one_of_each_mark_of_enrolment() -> None:
+    """Planted are one whom the hospital holds for eligible and one whom another trial has; nobody else is."""
+    enrolment = {"no_longer_eligible", "enrolled_elsewhere"}
+    planted_marks = {
+        (str(one["patient"]), mark)
+        for one in truth().values()
+        for mark in one.get("marks") or ()  # type: ignore[attr-defined]
+    }
+    assert {mark for _, mark in planted_marks} == enrolment
+    shown = {(one.subject, mark) for one in board().rows for mark in one.marks if mark in enrolment}
+    assert shown == planted_marks
