@@ -4,7 +4,10 @@ A trial wants two hundred of a million patients, and parsing is the cost. A line
 that it belongs to someone else: it names at least one patient, none of them a candidate, and its own subject
 is spelled out as one of those. Everything else stays: lines that name a candidate in any position (absolute
 and versioned references included), lines without a subject (Medication, ResearchStudy, Organization ...),
-logical references, ``urn:uuid:``, Bundles, escapes that could spell an id, lines that do not parse.
+logical references, ``urn:uuid:``, Bundles, escapes that spell a name, lines that do not parse.
+
+The proof is tried for all lines of a block at once (:mod:`adapter.source.owners`); the lines it leaves in
+doubt are read one by one. Which lines stay is the same either way, whatever block they come in.
 
 :func:`sieve` takes a batch (one block of bytes, or a list of lines) and gives a batch, and knows nothing of
 files: a process pool over byte ranges or Spark's ``mapInArrow`` calls the same function.
@@ -20,26 +23,12 @@ from typing import NamedTuple
 import msgspec
 from ahocorasick_rs import BytesAhoCorasick, MatchKind
 
+from adapter.source import owners
+
 # An id ends where a URL or a JSON string goes on; servers use more than FHIR's [A-Za-z0-9-.]{1,64}.
 _ID_ENDS = frozenset(b'"/?#|\\ \t\r\n')
-# \u escapes of ASCII characters that "Patient/", an id or "urn:uuid:" may consist of: - . / 0-9 : A-Z _ a-z
-_SPELLING = re.compile(rb"\\u00(?:2[dDeEfF]|3[0-9aA]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aA])")
 _ALWAYS_KEPT = (b"urn:uuid:", b'Bundle"', b'Parameters"')
 _LITERAL = re.compile(r"(?:^|/)Patient/([^/?#|\s]+)(?:/_history/[^/\s]+)?$")
-
-# A line is dropped unread if exactly one of these occurs in it and that one is a form: the resource's only
-# subject, spelled out. Any other mark, or a second one, has the line read. The patterns leave out the quote
-# before a key: it is so frequent that searching for it would halve the speed.
-_QUOTE = ord('"')
-_KEYS = (b'subject"', b'patient"', b'individual"', b'beneficiary"')
-_FORMS = tuple(
-    key + rest
-    for key in _KEYS
-    for rest in (b':{"reference":"Patient/', b': {"reference": "Patient/', b' : { "reference" : "Patient/')
-)
-_MARKS = BytesAhoCorasick(
-    [*_FORMS, *_KEYS, *_ALWAYS_KEPT, b"\\u00", b'contained"'], matchkind=MatchKind.LeftmostLongest
-)
 
 
 class Kept(NamedTuple):
@@ -78,34 +67,38 @@ class Sieve:
 
     def __init__(self, candidates: frozenset[str]) -> None:
         self._wanted = frozenset(name.encode() for name in candidates)
+        self._owners = owners.Candidates(self._wanted)
         names = sorted(prefix + name for name in self._wanted for prefix in (b"Patient/", b"Patient\\/"))
         self._names = BytesAhoCorasick(names, matchkind=MatchKind.LeftmostLongest)
 
     def __call__(self, block: bytes) -> list[Kept]:
         """The lines of a block that may concern a candidate, in order; blank lines are not kept."""
+        proven = self._owners.prove(block)
+        if proven is None:
+            return self._read(block.split(b"\n"))
+        doubtful, lines = proven.doubtful.tolist(), proven.lines(block, proven.doubtful)
+        kept = [Kept(doubtful[at], line) for at, line in self._read(lines)]
+        theirs = zip(proven.theirs.tolist(), proven.lines(block, proven.theirs), strict=True)
+        kept += [Kept(position, line.strip()) for position, line in theirs]
+        kept.sort()
+        return kept
+
+    def _read(self, lines: list[bytes]) -> list[Kept]:
+        """Of lines whose owner is in doubt, those that may concern a candidate."""
+        block = b"\n".join(lines)
         named = self._named_at(block)
-        marks = _MARKS.find_matches_as_indexes(block)
-        find, forms, end_of_block = block.find, len(_FORMS), len(block)
-        named.append(end_of_block)
-        marks.append((forms, end_of_block, end_of_block))
+        named.append(len(block) + 1)
         kept: list[Kept] = []
-        at_name = at_mark = position = start = 0
-        while start < end_of_block:
-            end = find(b"\n", start)
-            end = end_of_block if end < 0 else end
-            first_mark = at_mark
-            while marks[at_mark][1] < end:
-                at_mark += 1
+        at_name = end = 0
+        for position, line in enumerate(lines):
+            end += len(line)
             is_named = named[at_name] < end
             while named[at_name] < end:
                 at_name += 1
-            form, form_at, _ = marks[first_mark]
-            if is_named or at_mark - first_mark != 1 or form >= forms or block[form_at - 1] != _QUOTE:
-                line = block[start:end].strip()
-                if line and (is_named or not self._is_someone_elses(line)):
-                    kept.append(Kept(position, line))
-            start = end + 1
-            position += 1
+            end += 1
+            line = line.strip()
+            if line and (is_named or not self._is_someone_elses(line)):
+                kept.append(Kept(position, line))
         return kept
 
     def _named_at(self, block: bytes) -> list[int]:
@@ -115,11 +108,15 @@ class Sieve:
 
     def _is_someone_elses(self, line: bytes) -> bool:
         """Proof by reading the few elements that say whose a resource is; no candidate is named literally."""
-        if b"Patient" not in line or any(mark in line for mark in _ALWAYS_KEPT) or _SPELLING.search(line):
-            return False
         try:
+            if b"\\u00" in line:
+                line = msgspec.json.encode(msgspec.json.decode(line))
+                if self._named_at(line):
+                    return False
+            if b"Patient" not in line or any(mark in line for mark in _ALWAYS_KEPT):
+                return False
             return _owner_is_other(_OWN.decode(line), self._wanted)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, RecursionError, UnicodeError):
             return False
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from adapter.model.candidates import NOMINATING_TYPES, CandidateQuery
+from adapter.source import owners
+from adapter.source.anchors import Anchors
 from adapter.source.ndjson import Block
 from adapter.source.nominate import candidate_ids
 from adapter.source.sieve import sieve
@@ -24,6 +27,14 @@ IDS = ("p1", "p12", "p-1", "P1", "a.b", "0", "pat_9", "8f6e1d9c-2f3b-4a51-9a3e-0
 CANDIDATES = frozenset({"p1", "a.b", "8f6e1d9c-2f3b-4a51-9a3e-000000000001"})
 SUBJECTLESS = ("Medication", "ResearchStudy", "Organization", "Practitioner", "Location", "Device")
 OWNED = ("Observation", "Condition", "DiagnosticReport", "Specimen", "Encounter", "MedicationRequest")
+
+
+@pytest.fixture(autouse=True, scope="module", params=["all at once", "line by line"])
+def looked_at(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Every test of this file: with blocks of any size proven at once, and with every line read."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owners, "SMALL", 0 if request.param == "all at once" else 2**62)
+        yield request.param
 
 
 def dice_of(seed: int) -> random.Random:
@@ -161,6 +172,29 @@ def test_the_sieve_does_sieve() -> None:
         assert sieve(lines, CANDIDATES) == []
 
 
+@settings(max_examples=400, deadline=None)
+@given(st.lists(resources(), min_size=1, max_size=20), st.integers(0, 2**32), st.data())
+def test_what_is_proven_at_once_is_what_reading_finds(
+    made: list[dict[str, Any]], seed: int, data: st.DataObject
+) -> None:
+    """Among many plain lines, which let the block be proven, hard ones of every kind."""
+    dice = dice_of(seed)
+    plain = [json.dumps(resource, separators=(",", ":"), ensure_ascii=False) for resource in made]
+    hard = [written(resource, dice) for resource in made]
+    other = '"subject":{"reference":"Patient/p2"}'
+    kind = st.sampled_from(
+        (*HARD.values(), *plain, *hard, f"{{{other}}}", '{"subject":{"reference":"Patient/p1"}}')
+    )
+    texts = data.draw(st.lists(kind, min_size=1, max_size=30))
+    lines = [text.replace("<ELSE>", other).replace("<ID>", '{"identifier":{"value":"p1"}}') for text in texts]
+    block = "\n".join(lines).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owners, "SMALL", 0)
+        at_once = sieve(block, CANDIDATES)
+        patch.setattr(owners, "SMALL", 2**62)
+        assert at_once == sieve(block, CANDIDATES)
+
+
 # <ELSE> stands for the subject element of another patient, <ID> for a logical reference.
 HARD = {
     "second place, escaped slash": r'{<ELSE>,"performer":{"reference":"Patient\/p1"}}',
@@ -174,6 +208,10 @@ HARD = {
     "two subject elements": '{<ELSE>,"individual":<ID>}',
     "a Bundle": '{"resourceType":"Bundle","entry":[{"resource":{<ELSE>}},{"resource":{"subject":<ID>}}]}',
     "form inside another key": '{"xsubject":{"reference":"Patient/p2"}}',
+    "a key that ends in a quote": r'{"x\"subject":{"reference":"Patient/p2"},"y":1}',
+    "reference said twice, last wins": '{"subject":{"reference":"Patient/p2","reference":"#p1"}}',
+    "subject in the spelling of another": '{"subject":[],"x":{"reference":"Patient/p2"}}',
+    "key escaped": r'{<ELSE>,"\u0073ubject":<ID>}',
     "named in an unclosed line": '{<ELSE>,"a":"Patient/p1',
 }
 
@@ -212,6 +250,44 @@ def test_an_id_is_compared_whole() -> None:
 def test_lines_that_do_not_parse_survive_to_be_counted() -> None:
     broken = [b'{"resourceType":"Observation","sub', b"null", b"[]", b"\xff\xfe", b"{" * 3000]
     assert [kept.line for kept in sieve(broken, CANDIDATES)] == broken
+
+
+WORDS = (
+    "N04.2",
+    "77182004",
+    "膜性肾病",
+    "Membranous",
+    'a"b/c',
+    "PLA2R",
+    "link",
+    "ResearchStudy/7",
+    "x/y",
+    "é",
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(st.sampled_from(WORDS), min_size=1, max_size=6),
+    st.lists(st.sampled_from((*WORDS, "N04", "link age", "", "性", "研究")), min_size=1, max_size=12),
+    st.integers(0, 2**32),
+)
+def test_no_line_with_a_word_is_without_an_anchor(sought: list[str], texts: list[str], seed: int) -> None:
+    dice = dice_of(seed)
+    lines = [
+        written({"a": "".join(dice.choice((c.upper(), c)) if c.isascii() else c for c in text)}, dice)
+        for text in texts
+    ]
+    anchors = Anchors(word.lower() for word in sought)
+    assert anchors.usable
+    found = {number for number, _ in anchors.lines("\n".join(lines).encode())}
+    holding = {
+        at
+        for at, line in enumerate(lines)
+        for word in sought
+        if word.lower() in json.loads(line)["a"].lower()
+    }
+    assert holding <= found
 
 
 QUERY = CandidateQuery(

@@ -1,0 +1,114 @@
+"""Which lines of a block may hold one of many words, whatever the case of their letters.
+
+Searching for all words at once is slow when they are many, and case has the whole block copied. So of each
+word a short part is searched for, its anchor, in every spelling of upper and lower case: so few and short
+patterns are searched with vector instructions (Teddy), at the speed of memory. A line without any anchor
+holds no word, unless it hides a character of one behind ``\\u``: such escapes are looked up too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import product
+
+import numpy as np
+from ahocorasick_rs import BytesAhoCorasick, MatchKind
+
+from adapter.source.owners import Places, places
+
+# Teddy takes at most 64 patterns; with more the search is ten times as slow.
+_AT_ONCE = 64
+_SEARCHES = 4
+_SPELLINGS = 16
+_LONGEST = 6
+_SHORTEST = 3
+# Anchors avoid what stands in nearly every resource.
+_USUAL = (
+    "resourcetype observation condition encounter diagnosticreport procedure adverseevent careplan "
+    "patient researchsubject researchstudy meta versionid lastupdated profile identifier system value "
+    "code coding display text status final category laboratory subject reference effectivedatetime issued "
+    "performer organization practitioner valuequantity unit referencerange low high interpretation "
+    "clinicalstatus verificationstatus onsetdatetime recordeddate "
+    "http://terminology.hl7.org/codesystem/observation-category http://loinc.org http://snomed.info/sct "
+    "http://unitsofmeasure.org http://hl7.org/fhir/structuredefinition urn:oid:2.16.840.1 div xmlns "
+    "http://www.w3.org/1999/xhtml generated extension url period start end individual active clinical "
+)
+
+
+class Anchors:
+    """The anchors of some words in ASCII lower case; not ``usable`` where these need too many."""
+
+    def __init__(self, words: Iterable[str]) -> None:
+        chosen: list[str] = []
+        self.usable = True
+        words = sorted(words, key=lambda word: (len(word), word))
+        for word in words:
+            if any(anchor in word for anchor in chosen):
+                continue
+            anchor = _anchor(word, words)
+            self.usable = self.usable and bool(anchor)
+            chosen.append(anchor)
+        patterns = sorted({spelling.encode() for anchor in chosen for spelling in _spellings(anchor)})
+        self.usable = self.usable and len(patterns) <= _SEARCHES * _AT_ONCE
+        self._searches = [
+            BytesAhoCorasick(patterns[at : at + _AT_ONCE], MatchKind.LeftmostLongest)
+            for at in (range(0, len(patterns), _AT_ONCE) if self.usable else ())
+        ]
+        units = {unit for anchor in chosen for spelling in _spellings(anchor) for unit in _units(spelling)}
+        self._units = np.array(sorted(units), np.uint32)
+
+    def lines(self, block: bytes) -> Iterable[tuple[int, bytes]]:
+        """Number (0-based) and bytes of each line that may hold a word, in order."""
+        found = [start for one in self._searches for _, start, _ in one.find_matches_as_indexes(block)]
+        if block.find(b"\\") >= 0:
+            found += self._escaped(block).tolist()
+        if not found:
+            return
+        ends = places(block, b"\n")
+        for number in np.unique(np.searchsorted(ends, np.array(found))).tolist():
+            start = int(ends[number - 1]) + 1 if number else 0
+            yield number, block[start : int(ends[number]) if number < len(ends) else len(block)]
+
+    def _escaped(self, block: bytes) -> Places:
+        """Where a character of an anchor is written as four hexadecimal digits."""
+        at = places(block, b"\\u")
+        at = at[at <= len(block) - 6]
+        if not len(at):
+            return at
+        digits = np.ndarray((len(block) - 3,), "<u4", buffer=block, strides=(1,))[at + 2]
+        # Setting this bit makes a letter lower case and leaves a digit as it is.
+        return at[np.isin(digits | np.uint32(0x20202020), self._units)]
+
+
+def _anchor(word: str, words: list[str]) -> str:
+    """The part of a word that is searched for: seldom met and with few spellings; "" if there is none."""
+
+    def burden(part: str) -> tuple[bool, bool, int, int, int, int, str]:
+        size = min(len(part.encode()), 5)
+        shared = sum(part in other for other in words)
+        spellings = max(4, len(_spellings(part)))
+        return part in _USUAL, size < _SHORTEST, spellings, -size, -shared, -len(set(part)), part
+
+    parts = {
+        word[start : start + length]
+        for length in range(1, _LONGEST + 1)
+        for start in range(len(word) - length + 1)
+    }
+    usable = [part for part in parts if _is_plain(part) and len(_spellings(part)) <= _SPELLINGS]
+    return min(usable, key=burden, default="")
+
+
+def _is_plain(part: str) -> bool:
+    """Written the same in JSON whoever writes it, escapes as four digits aside (RFC 8259, section 7)."""
+    return all(char >= " " and char not in '"\\/' for char in part)
+
+
+def _spellings(part: str) -> list[str]:
+    cases = [(char, char.upper()) if char.isascii() and char.isalpha() else (char,) for char in part]
+    return ["".join(one) for one in product(*cases)]
+
+
+def _units(text: str) -> list[int]:
+    """Of each UTF-16 unit, its four hexadecimal digits in lower case as one little-endian number."""
+    units = text.encode("utf-16-be", "surrogatepass")
+    return [int.from_bytes(units[at : at + 2].hex().encode(), "little") for at in range(0, len(units), 2)]
