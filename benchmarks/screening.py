@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import pstats
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections import Counter
+from contextlib import nullcontext
+from cProfile import Profile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -50,8 +53,8 @@ def screened(population: data.Population, *, cores: int = 0, rounds: int = 1) ->
     return msgspec.json.decode(ran.stdout, type=Screened)
 
 
-def screen(population: data.Population, cores: int, rounds: int) -> Screened:
-    """Land by reference, then screen in each round as if for the first time."""
+def screen(population: data.Population, cores: int, rounds: int, watch: Profile | None = None) -> Screened:
+    """Land by reference, then screen in each round as if for the first time; ``watch`` sees one process."""
     trial = pipeline.open_trial()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: cores or None])
     now = datetime(data.AS_OF.year, data.AS_OF.month, data.AS_OF.day, 15, 30, tzinfo=UTC)
@@ -61,11 +64,14 @@ def screen(population: data.Population, cores: int, rounds: int) -> Screened:
         workspaces = [Workspace(Path(temporary) / str(number), embedded=True) for number in range(rounds)]
         for workspace in workspaces:
             shutil.copytree(landing, workspace.landing)
+
+        def work() -> pipeline.Screening:
+            with watch or nullcontext():
+                return pipeline.screen(trial, workspaces.pop(), as_of=data.AS_OF, full=True)
+
         before = memory_of_tree()
         with Peak() as peak:
-            best = measured(
-                lambda: pipeline.screen(trial, workspaces.pop(), as_of=data.AS_OF, full=True), rounds
-            )
+            best = measured(work, rounds)
         found = best.result
         decisions = found.decisions  # read from where it was left, so while that is there
     verdicts = dict(Counter(decision.overall.value for decision in decisions))
@@ -89,10 +95,15 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--cores", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--profile", action="store_true", help="where the time goes, on standard error")
     asked = parser.parse_args()
     account = asked.folder / "population.json"
     population = msgspec.json.decode(account.read_bytes(), type=data.Population)
-    sys.stdout.buffer.write(msgspec.json.encode(screen(population, asked.cores, asked.rounds)) + b"\n")
+    watch = Profile() if asked.profile else None
+    found = screen(population, 1 if watch else asked.cores, asked.rounds, watch)
+    if watch:
+        pstats.Stats(watch, stream=sys.stderr).sort_stats("tottime").print_stats(20)
+    sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
 
 
 if __name__ == "__main__":

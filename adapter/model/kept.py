@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar, overload
 Value = TypeVar("Value")
 
 
-class kept(Generic[Value]):  # noqa: N801 - a decorator
+class kept(Generic[Value]):
     """``functools.cached_property`` as it is from Python 3.12 on, without a lock: for pure functions of a frozen
     struct (``dict=True``), which may well be worked out twice."""
 
