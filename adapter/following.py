@@ -1,19 +1,23 @@
 """Follow a hospital: when its subscriptions told of a change, read what changed and judge whom it touches.
 
-A message says where to look; one look answers for all that wait. From time to time everything is looked at
-though nobody told, because a subscription can fall silent without a word.
+A message says where to look; one look answers for all that wait. Where they name what changed, that alone is
+read and judged, within a second; else, and wherever that could miss something, everything is. From time to
+time everything is looked at though nobody told, because a subscription can fall silent without a word.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime, timedelta
+from typing import NamedTuple
 
 import msgspec
 
-from adapter import certificate, pipeline
+from adapter import certificate, monitoring, pipeline
+from adapter.screening import Screening, Task, renewed
+from adapter.source.landing import Landing
 from adapter.source.sync import SyncReport
-from adapter.store.inbox import ChannelState, Inbox
+from adapter.store.inbox import SWEEP, ChannelState, Inbox
 from adapter.trial import Trial, Workspace, landing_sha256, note, open_store
 
 SWEEP_EVERY = timedelta(hours=24)
@@ -21,12 +25,20 @@ SWEEP_EVERY = timedelta(hours=24)
 
 class Answer(msgspec.Struct, frozen=True):
     """One look: messages it answers, what had changed, how many people were judged and how many of them as
-    before."""
+    before. ``direct`` says that only what was told of was read and only whom it touches was judged."""
 
     messages: int
     sync: SyncReport
     judged: int
     unchanged: int
+    direct: bool = False
+
+
+class _Look(NamedTuple):
+    landing: Landing
+    report: SyncReport
+    screening: Screening
+    direct: bool
 
 
 async def answer(
@@ -34,7 +46,8 @@ async def answer(
 ) -> Answer | None:
     """Answer everything that waits in the inbox; None if nothing waits and no sweep is due.
 
-    Raises what reading the hospital raises; the messages wait again then.
+    Where every message names what changed, only that is read and only those people are judged; the result
+    is that of looking at everything. Raises what reading the hospital raises; the messages wait again then.
     """
     with open_store(workspace, now) as engine:
         inbox = Inbox(engine)
@@ -44,9 +57,9 @@ async def answer(
         if not waiting:
             return None
         try:
-            landing, report = await pipeline.sync(trial, workspace, base_url, now=now)
-            certificate.keep(certificate.certificate_of(trial, landing), workspace.landing)
-            done = pipeline.screen(trial, workspace, as_of=now.astimezone(trial.site.zone).date())
+            named = sorted({one.reference for one in waiting})
+            look = await _directly(trial, workspace, base_url, named, now) if SWEEP not in named else None
+            look = look or await _at_everything(trial, workspace, base_url, now)
         except BaseException:
             inbox.give_back(waiting)
             raise
@@ -55,12 +68,57 @@ async def answer(
         workspace,
         "follow",
         now,
-        landing_sha256=landing_sha256(landing),
+        landing_sha256=landing_sha256(look.landing),
         messages=len(waiting),
-        changes=report.changes,
-        versions=done.versions,
+        changes=look.report.changes,
+        versions=look.screening.versions,
     )
-    return Answer(len(waiting), report, len(done.decisions), done.reused)
+    judged = len(look.screening.decisions)
+    return Answer(len(waiting), look.report, judged, look.screening.reused, look.direct)
+
+
+async def _at_everything(trial: Trial, workspace: Workspace, base_url: str, now: datetime) -> _Look:
+    landing, report = await pipeline.sync(trial, workspace, base_url, now=now)
+    certificate.keep(certificate.certificate_of(trial, landing), workspace.landing)
+    done = pipeline.screen(trial, workspace, as_of=_day(trial, now))
+    return _Look(landing, report, done, direct=False)
+
+
+async def _directly(
+    trial: Trial, workspace: Workspace, base_url: str, named: Sequence[str], now: datetime
+) -> _Look | None:
+    """None where it takes a look at everything."""
+    read = await pipeline.reread(trial, workspace, base_url, named, now=now)
+    if read is None:
+        return None
+    task = Task(trial, workspace, _day(trial, now))
+    done = renewed(task, read.former, read.latest)
+    if done is None:  # the charts are read; the rest of the way is a screening of all that is landed
+        screening, people = pipeline.screen(trial, workspace, as_of=task.as_of), None
+    else:
+        screening, people = done
+    if read.latest is not read.former:
+        certificate.keep(certificate.certificate_of(trial, read.latest), workspace.landing)
+    if people is None:
+        if monitoring.read_monitoring(workspace) is not None:
+            monitoring.monitor(trial, workspace, as_of=task.as_of)
+    elif people:
+        monitoring.renew(trial, workspace, screening, people)
+    report = SyncReport(
+        generation=read.latest.manifest.generation,
+        changes=read.changes,
+        candidates=len(screening.decisions),
+        new_candidates=0,
+        former_candidates=0,
+        charts_by_change=0,
+        charts_in_full=len(read.charts),
+        requests=read.requests,
+    )
+    return _Look(read.latest, report, screening, direct=done is not None)
+
+
+def _day(trial: Trial, now: datetime) -> date:
+    return now.astimezone(trial.site.zone).date()
 
 
 def due(

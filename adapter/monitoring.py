@@ -63,6 +63,31 @@ def monitor(
     return report
 
 
+def renew(
+    trial: Trial, workspace: Workspace, screening: Screening, people: frozenset[str]
+) -> MonitoringReport | None:
+    """After a screening in which these people alone were judged anew: evaluate them, and keep what was said
+    of the others; everybody is evaluated if that was of another day. None where nobody is followed yet."""
+    before = read_monitoring(workspace)
+    if before is None:
+        return None
+    day, rules = screening.as_of, trial.protocol
+    enrolled = pipeline.enrolment_days(screening.facts, rules.id, day)
+    others = {row.subject: row for row in before.rows if row.subject not in people}
+    if any(row.as_of != day for row in before.rows) or others.keys() != enrolled.keys() - people:
+        return monitor(trial, workspace, as_of=day)
+    facts = screening.facts.by_subject() if people & enrolled.keys() else {}
+    ladders = load_ladders(trial.folder, trial.vocabulary, rules)
+    rows = tuple(
+        others.get(subject)
+        or protocol.monitor(rules, facts[subject], as_of=day, zone=trial.site.zone, ladders=ladders)
+        for subject in sorted(enrolled)
+    )
+    report = MonitoringReport(rows, results(rows, arms=tuple(arm.code for arm in rules.study.arms)))
+    _keep(report, workspace)
+    return report
+
+
 def read_monitoring(workspace: Workspace) -> MonitoringReport | None:
     """What :func:`monitor` left, or None if it has not run."""
     folder = workspace.monitoring

@@ -33,10 +33,12 @@ from adapter.model.protocol import Protocol
 from adapter.protocol.ladder_load import load_ladders
 from adapter.screening import Screening, enrolment_days, read_screening, screen
 from adapter.source import crawl
+from adapter.source import reread as rereading
 from adapter.source import sync as syncing
 from adapter.source.client import FhirClient
 from adapter.source.dialects import named
 from adapter.source.landing import Landing, land_folder
+from adapter.source.reread import Reread
 from adapter.source.sync import SyncReport
 from adapter.trial import (
     Trial,
@@ -62,6 +64,7 @@ __all__ = [
     "land_server",
     "open_trial",
     "read_screening",
+    "reread",
     "screen",
     "sync",
     "write_back",
@@ -103,6 +106,15 @@ async def sync(
     query = candidate_query(trial.terminology, trial.protocol.candidates, trial.protocol.id)
     async with _client(trial, base_url) as client:
         return await syncing.sync(client, query, workspace.landing, now=now, full=full, progress=progress)
+
+
+async def reread(
+    trial: Trial, workspace: Workspace, base_url: str, references: Iterable[str], *, now: datetime
+) -> Reread | None:
+    """Bring up to date only what these resources touch; None where it takes :func:`sync`."""
+    query = candidate_query(trial.terminology, trial.protocol.candidates, trial.protocol.id)
+    async with _client(trial, base_url) as client:
+        return await rereading.reread(client, query, workspace.landing, references, now=now)
 
 
 def _client(trial: Trial, base_url: str) -> FhirClient:

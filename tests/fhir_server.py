@@ -36,6 +36,7 @@ class FhirServer:
         self.refused: set[str] = set()
         self.dies_after: int | None = None
         self.requests: list[str] = []
+        self.page = 3
         self._frozen: dict[tuple[str, str], Resource] = {}
 
     def put(self, resource: Resource) -> None:
@@ -106,7 +107,7 @@ class FhirServer:
             moment += timedelta(hours=8) if "shifts" in self.habits else timedelta()
             found = [one for one in found if datetime.fromisoformat(one["meta"]["lastUpdated"]) >= moment]
         at = int(asked.get("_page", "0"))
-        page = found[at : at + 3]
+        page = found[at : at + self.page]
         entries = [{"resource": _cut(one, asked), "search": {"mode": "match"}} for one in page]
         if "_include" in asked:
             entries += [{"resource": one, "search": {"mode": "include"}} for one in self._drugs(page)]
@@ -115,9 +116,9 @@ class FhirServer:
             if "silent" in self.habits
             else [{"relation": "self", "url": f"{BASE}/{kind}?{urlencode(params)}"}]
         )
-        if at + 3 < len(found):
+        if at + self.page < len(found):
             more = urlencode(
-                [*((name, value) for name, value in params if name != "_page"), ("_page", at + 3)]
+                [*((name, value) for name, value in params if name != "_page"), ("_page", at + self.page)]
             )
             links.append({"relation": "next", "url": f"{BASE}/{kind}?{more}"})
         return self._ok(

@@ -6,15 +6,19 @@ the rows (``merge``): the result is the same bytes however the work was cut, in 
 """
 
 from adapter.screening.judge import Basis, enrolment_days
+from adapter.screening.renewed import renewed
 from adapter.screening.results import Screening, Summary, read_screening
 from adapter.screening.run import Progress, screen
+from adapter.screening.task import Task
 
 __all__ = [
     "Basis",
     "Progress",
     "Screening",
     "Summary",
+    "Task",
     "enrolment_days",
     "read_screening",
+    "renewed",
     "screen",
 ]

@@ -131,7 +131,7 @@ def decide(
     facts = _mapped(chain(lines, lent), trial)
     if lent:
         facts = msgspec.structs.replace(
-            facts, accounts=_without(facts.accounts, _mapped(lent, trial).accounts)
+            facts, accounts=without(facts.accounts, _mapped(lent, trial).accounts)
         )
     lost = facts.coverage
     people = [row.id for row in facts.subjects]
@@ -191,7 +191,8 @@ def _mapped(lines: Iterable[RawResource], trial: Trial) -> Facts:
     )
 
 
-def _without(accounts: tuple[Account, ...], lent: tuple[Account, ...]) -> tuple[Account, ...]:
+def without(accounts: tuple[Account, ...], lent: tuple[Account, ...]) -> tuple[Account, ...]:
+    """Accounts less what is counted elsewhere."""
     elsewhere = {one.resource_type: one for one in lent}
     left = [_less(one, elsewhere.get(one.resource_type)) for one in accounts]
     return tuple(one for one in left if one.read)

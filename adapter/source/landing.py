@@ -67,7 +67,8 @@ class LandedFile(msgspec.Struct, frozen=True):
 class Manifest(msgspec.Struct, frozen=True):
     """The account of one landing; ``asked`` holds no personal data and no secrets.
 
-    ``generation`` counts up each time a landing takes the place of another.
+    ``generation`` counts up each time a landing takes the place of another. ``reread`` are the charts
+    (``Type/patient``) read again alone since everything was last looked at.
     """
 
     format: str
@@ -77,6 +78,7 @@ class Manifest(msgspec.Struct, frozen=True):
     coverage: tuple[Coverage, ...]
     issues: tuple[Issue, ...] = ()
     generation: int = 1
+    reread: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Tally(msgspec.Struct):
@@ -302,11 +304,24 @@ class LandingWriter:
         coverage: Iterable[Coverage],
         issues: Iterable[Issue] = (),
         limits: Limits | None = None,
+        standing: Iterable[LandedFile] = (),
+        reread: Iterable[str] = (),
     ) -> Landing:
-        """Account for the files written and make the landing appear."""
+        """Account for the files written and make the landing appear; ``standing`` files of the landing
+        revised stay as they are."""
         self._close()
-        files = tuple(_examine(path, path.name, limits)[0] for path in files_in(self.staging))
-        manifest = Manifest(FORMAT, now.isoformat(), dict(asked), files, tuple(coverage), tuple(issues))
+        written = (_examine(path, path.name, limits)[0] for path in files_in(self.staging))
+        kept = (msgspec.structs.replace(one, path=one.path or one.name) for one in standing)
+        files = tuple(sorted((*written, *kept), key=lambda one: one.name))
+        manifest = Manifest(
+            FORMAT,
+            now.isoformat(),
+            dict(asked),
+            files,
+            tuple(coverage),
+            tuple(issues),
+            reread=tuple(sorted(reread)) or msgspec.UNSET,
+        )
         return self.commit(manifest, limits)
 
     def commit(self, manifest: Manifest, limits: Limits | None = None) -> Landing:
@@ -325,7 +340,14 @@ class LandingWriter:
         self.staging.rename(self.target / place)
         latest = Landing(self.target, manifest, limits)
         if self.revises is not None:
-            types = {name for one in (self.revises.manifest, manifest) for f in one.files for name in f.types}
+            both = [{f.path or f.name for f in one.files} for one in (self.revises.manifest, manifest)]
+            types = {
+                name
+                for one in (self.revises.manifest, manifest)
+                for f in one.files
+                if (f.path or f.name) not in both[0] & both[1]
+                for name in f.types
+            }
             found = difference(self.revises, latest, types - {""}, self.why)
             stands = self.revises.manifest.generation
             self.changes = write_history(self.target / HISTORY, number, found, stands=stands)

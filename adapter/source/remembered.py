@@ -37,6 +37,8 @@ class Remembered:
         self.landed_at = datetime.fromisoformat(landing.manifest.landed_at)
         self.patients = frozenset(row.subject for row in landing.coverage if row.resource_type == "Patient")
         self.complete = {(row.resource_type, row.subject) for row in landing.coverage if row.complete}
+        reread = landing.manifest.reread
+        self.reread = frozenset() if reread is msgspec.UNSET else frozenset(reread)
         self.unanswered = frozenset(filter(None, landing.manifest.asked.get("unanswered", "").split(",")))
         self._charts: defaultdict[tuple[str, str], dict[str, Entry]] = defaultdict(dict)
         self._owners: dict[Key, set[str]] = {}
@@ -65,11 +67,12 @@ class Remembered:
         yield from self._owners.items()
 
     def newest(self, kind: str, patients: Iterable[str]) -> Stamp | None:
-        """The newest stamp of a type among these patients' complete charts; None if nothing bears one."""
+        """The newest stamp of a type among these patients' complete charts; None if nothing bears one. Charts
+        that were read again alone do not count: of the others nobody knows what changed before them."""
         stamps = [
             (updated, patient, entry.id)
             for patient in patients
-            if (kind, patient) in self.complete
+            if (kind, patient) in self.complete and f"{kind}/{patient}" not in self.reread
             for entry in self.chart(kind, patient).values()
             if (updated := head_of(entry.raw).version.updated) is not None
         ]

@@ -81,7 +81,7 @@ async def sync(
             where=str(target),
             fix="run adapter fetch for this server, or sync the export it came from",
         )
-    why = "as asked" if full else _other_question(asked, query)
+    why = "as asked" if full else other_question(asked, query)
     memory = Remembered(former)
     with LandingWriter(target, revises=former) as writer:
         can = await capabilities(client)
@@ -114,7 +114,7 @@ async def sync(
         )
 
 
-def _other_question(asked: Mapping[str, str], query: CandidateQuery) -> str:
+def other_question(asked: Mapping[str, str], query: CandidateQuery) -> str:
     """Why what is landed answers another question than is asked now; "" if it does not."""
     now = {"codes": query.codes, "texts": query.texts, "studies": query.studies}
     changed = [name for name, words in now.items() if asked.get(name, "") != ",".join(sorted(words))]

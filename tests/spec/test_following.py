@@ -89,7 +89,7 @@ async def test_what_could_not_be_read_waits(hospital: FhirServer, workspace: Wor
         await pipeline.land_server(trial, workspace, BASE, now=NOON)
         with open_store(workspace, LATER) as engine:
             Inbox(engine).receive("lab", Notification("event", (Event(1, ("Observation/albumin",)),)), LATER)
-        hospital.dies_after = len(hospital.requests) + 3
+        hospital.dies_after = len(hospital.requests) + 1
         with pytest.raises(SourceUnavailable):
             await following.answer(trial, workspace, BASE, now=LATER)
         hospital.dies_after = None
