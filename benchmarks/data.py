@@ -116,20 +116,31 @@ class Population(msgspec.Struct, frozen=True):
         return sorted(self.folder.glob(f"{kind or '*'}.*ndjson*"))
 
 
+_LETTERS = bytes.maketrans(b"0123456789", b"abcdefghij")
+
+
 def person(number: int) -> bytes:
-    return b"q%07d" % number
+    """An id without digits: among a million numbers some spell a code that nominates (73737-1)."""
+    return (b"q%07d" % number).translate(_LETTERS)
 
 
 def population(recipe: Recipe, root: Path | None = None) -> Population:
     """Generate, or take what an earlier run generated, under ``root`` (a temporary folder unless given)."""
     root = root or Path(tempfile.gettempdir()) / f"adapter-bench-{os.getuid()}"
-    folder = root / recipe.name
+    folder = root / f"{recipe.name}-{_generator():08x}"
     account = folder / "population.json"
     if account.exists():
         return msgspec.json.decode(account.read_bytes(), type=Population)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return generate(recipe, folder)
+
+
+@cache
+def _generator() -> int:
+    """What the bytes depend on besides the recipe: this module and the synthetic hospital."""
+    sources = (Path(__file__), *sorted(Path(hospital.__file__).parent.glob("*.py")))
+    return zlib.crc32(b"".join(path.read_bytes() for path in sources))
 
 
 def generate(recipe: Recipe, folder: Path) -> Population:
