@@ -12,12 +12,20 @@ import pytest
 from adapter.cluster.session import session
 from adapter.errors import ConfigError
 
+# A JVM that lives for a minute does best without its second compiler.
+_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+_SMALL = {
+    "spark.driver.memory": "1g",
+    "spark.driver.extraJavaOptions": _JAVA,
+    "spark.executor.extraJavaOptions": _JAVA,
+}
+
 
 @contextmanager
 def running(master: str, **settings: str) -> Iterator[Any]:
     """A session of its own on ``master``."""
     try:
-        with session(master, {"spark.driver.memory": "1g", **settings}) as spark:
+        with session(master, {**_SMALL, **settings}) as spark:
             yield spark
     except ConfigError as reason:
         if os.environ.get("CI") == "true":
