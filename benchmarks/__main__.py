@@ -21,8 +21,9 @@ import os
 import sys
 from pathlib import Path
 
+from benchmarks.charts import HOSPITAL_SEED
 from benchmarks.contest import GOALS, Contest, machine, tell
-from benchmarks.data import HOSPITAL_SEED, Recipe
+from benchmarks.data import Recipe
 
 
 def main() -> int:

@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.data import Chart, charts, person
+from benchmarks.charts import Chart, charts
+from benchmarks.data import person
 
 Shape = str | list[Any] | dict[str, Any]
 """``"text"``, ``"number"`` or ``"truth"``; ``[shape]``; ``{element: shape}``."""
