@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import os
+import re
+import sys
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from benchmarks import data
+from benchmarks import data, peers
+from benchmarks.__main__ import main
 from benchmarks.data import Recipe
 from benchmarks.screening import screened
 from benchmarks.typed import duckdb_type, msgspec_type, spark_type
@@ -91,3 +95,19 @@ def test_one_shape_for_three_readers() -> None:
     line = b'{"id":"1","name":[{"given":["a",null],"class":{"rank":1.10}}]}'
     read = msgspec.json.decode(line, type=msgspec_type(shape, "Thing"))
     assert (read.id, read.active, str(read.name[0].class_.rank)) == ("1", None, "1.10")
+
+
+def test_one_line_a_figure_and_a_wrong_row_fails_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ["benchmarks", "--patients", "60", "--share", "0.1", "--rounds", "1", "--cache", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", [*asked, "--only", "screen_vs_scan"])
+    before = os.sched_getaffinity(0)
+    try:
+        assert main() == 0
+        assert re.fullmatch(r"screen_vs_scan \d\S*\n", capsys.readouterr().out)
+        monkeypatch.setattr(peers, "wc", lambda population, cores: population.lines - 1)
+        assert main() == 1
+        assert "FAILED: wc -l" in capsys.readouterr().err
+    finally:
+        os.sched_setaffinity(0, before)
