@@ -7,6 +7,8 @@ never made. Who asks is told by sign-in (:mod:`adapter.web.signin`); without acc
 from __future__ import annotations
 
 import ipaddress
+import signal
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -125,7 +127,8 @@ def create_app(
         public = site.sign_in.public_url if site is not None else ""
         app.include_router(datasets.router(packages, engine, pages, clock, public))
     app.add_exception_handler(Refused, refused)
-    app.add_exception_handler(StoreUnavailable, unavailable)
+    for trouble in (StoreUnavailable, ConfigError):
+        app.add_exception_handler(trouble, frame.answer_unavailable(pages, unavailable))
     app.add_exception_handler(Denied, frame.answer_denied(pages, refusals.note))
     app.add_exception_handler(NotProven, signin.answer_not_proven(pages))
     for fault in (HTTPException, RequestValidationError):
@@ -206,9 +209,11 @@ def serve(
     packages: sponsor.Folders | None = None,
     people: worklist.Counter | None = None,
 ) -> None:
-    """Serve until interrupted. Raises :class:`ConfigError` for a host that is not loopback, unless the site
-    names its https ``public_url``, or it is ``shielded``: a container's own network of which only 127.0.0.1
-    of the machine is published."""
+    """Serve until told to end (SIGTERM, Ctrl-C): requests under way are answered first.
+
+    Raises :class:`ConfigError` for a host that is not loopback, unless the site names its https
+    ``public_url``, or it is ``shielded``: a container's own network of which only 127.0.0.1 of the machine is
+    published."""
     import uvicorn
 
     public = site is not None and site.sign_in.public_url.startswith("https://")
@@ -221,6 +226,9 @@ def serve(
         )
     app = create_app(database, site=site, study=study, packages=packages, people=people)
     logs.configure()
+    if threading.current_thread() is threading.main_thread():
+        # uvicorn ends in order and then raises the signal again: having ended in order is success
+        signal.signal(signal.SIGTERM, lambda _signal, _frame: None)
     uvicorn.run(
         app,
         host=host,

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapter.access import Principal, allows
+from adapter.logs import log
 from adapter.web.access import Denied, allowed, open_to_all, premises, routes_of
 from adapter.web.texts import LANGUAGES, Language, Voice, language_of
 
@@ -39,7 +40,7 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 LANGUAGE_COOKIE = "language"
-_TAGS = {"en": "en", "zh": "zh-Hans"}
+TAGS = {"en": "en", "zh": "zh-Hans"}
 
 
 OwnAccount = Annotated[Principal, Depends(allowed("use-own-account"))]
@@ -106,7 +107,7 @@ class Pages:
         page = self._environment.get_template(template).render(
             t=Voice(language),
             lang=language,
-            lang_tag=_TAGS[language],
+            lang_tag=TAGS[language],
             principal=principal,
             may=may,
             nav=nav,
@@ -118,7 +119,9 @@ class Pages:
             place=" · ".join(one for one in (here.study, here.site) if one) if principal else "",
             **context,
         )
-        return HTMLResponse(page, status, {"Cache-Control": "no-store", "Content-Language": _TAGS[language]})
+        return HTMLResponse(
+            page, status, {"Cache-Control": "no-store", "Content-Language": TAGS[language]}
+        )
 
 
 def language_for(request: Request) -> Language:
@@ -194,6 +197,23 @@ def answer_fault(pages: Pages) -> Callable[[Request, Exception], Any]:
         return _machine(request, Denied(status, HTTPStatus(status).phrase))
 
     return faulty
+
+
+def answer_unavailable(
+    pages: Pages, machine: Callable[[Request, Exception], Response]
+) -> Callable[[Request, Exception], Any]:
+    """Turns a database (or a setting) that cannot be used now into 503: a page, or what ``machine`` says.
+    Nothing was done, and nobody was let in."""
+
+    async def closed(request: Request, fault: Exception) -> Response:
+        log().error("out of order", fault=type(fault).__name__)
+        if not wants_page(request):
+            return machine(request, fault)
+        page = await run_in_threadpool(not_possible, pages, request, None, 503)
+        page.headers["Retry-After"] = "30"
+        return page
+
+    return closed
 
 
 async def _signed_in(request: Request) -> Principal | None:

@@ -23,7 +23,7 @@ from adapter.access import MATRIX, Grant, Principal
 from adapter.access.passwords import hash_password
 from adapter.config import Channel, HookClient, Hooks, Launch, OpenId, SignIn
 from adapter.pipeline import open_trial
-from adapter.store.accounts import Accounts
+from adapter.store.accounts import Accounts, new_token
 from adapter.store.database import open_database
 from adapter.trial import Workspace
 from adapter.web.access import Inside, Premises, Route, Shut, routes_of
@@ -281,3 +281,41 @@ async def test_every_unsafe_route_asks_for_origin_and_token(served: Served) -> N
             right = {"Origin": HERE, "X-CSRF-Token": token}
             answer = await browser.request(route.method, address(route), headers=right)
             assert "did not come from a page" not in answer.text
+
+
+ABOUT_NOBODY = {"/language/{language}", "/fhir/metadata", "/fhir/{rest:path}", "/cds-services"}
+
+
+async def test_without_its_database_nothing_is_open(served: Served, tmp_path: Path) -> None:
+    """Who asks cannot be told then: neither a session nor a service's token lets anybody in. What a
+    role closes is 503; what proves itself otherwise proves nothing."""
+    password, clock, engine = "four quiet lamps swim", Clock(), served.desk.engine
+    accounts, (token, kept) = Accounts(engine), new_token("robot")
+    grant = Grant("coordinator", served.study, served.site)
+    accounts.add("away", "", hash_password(password), [grant], now=clock(), by="root")
+    accounts.add("robot", "", kept, [Grant("service", served.study, served.site)], now=clock(), by="root")
+    served.app.state.premises = Premises(served.study, served.site, served.desk, clock)
+    database = Path(str(engine.url.database))
+    async with Browser(served.app) as person, Browser(served.app) as service:
+        assert (await person.sign_in("away", password)).status_code == 303
+        service.headers["Authorization"] = f"Bearer {token}"
+        for one in (person, service):
+            one.headers["Accept"] = "application/fhir+json"
+            assert (await one.get("/fhir/Flag")).status_code == 200
+        database.parent.rename(tmp_path / "away")
+        engine.dispose()
+        try:
+            found = {
+                (
+                    route,
+                    (await one.request(route.method, address(route), headers={"Origin": HERE})).status_code,
+                )
+                for one in (person, service)
+                for route in routes_of(served.app)
+                if route.path not in ABOUT_NOBODY
+            }
+        finally:
+            (tmp_path / "away").rename(database.parent)
+    by_role = closed(served)
+    assert {(route.path, status) for route, status in found if route in by_role and status != 503} == set()
+    assert {(route.path, status) for route, status in found if status not in (401, 403, 503)} == set()

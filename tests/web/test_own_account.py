@@ -74,7 +74,7 @@ async def ask(browser: Browser, present: str = OLD, new: str = NEW, again: str =
 async def test_the_page_says_who_one_is_and_is_found_from_every_page(browser: Browser) -> None:
     assert '<a href="/account">Ann Example</a>' in (await browser.open("/")).text
     page = (await browser.open("/account")).text
-    assert [one for one in ("Coordinator", "S1", "A") if f"<td>{one}</td>" not in page] == []
+    assert [one for one in ("Trial coordinator", "S1", "A") if f"<td>{one}</td>" not in page] == []
 
 
 async def test_another_password_ends_all_sessions_and_gives_this_browser_a_new_one(
