@@ -119,9 +119,7 @@ class Pages:
             place=" · ".join(one for one in (here.study, here.site) if one) if principal else "",
             **context,
         )
-        return HTMLResponse(
-            page, status, {"Cache-Control": "no-store", "Content-Language": TAGS[language]}
-        )
+        return HTMLResponse(page, status, {"Cache-Control": "no-store", "Content-Language": TAGS[language]})
 
 
 def language_for(request: Request) -> Language:
