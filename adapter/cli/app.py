@@ -27,6 +27,7 @@ from adapter.cli import (
     pull,
     render_view,
     run_view,
+    screen_view,
     show,
     snapshots,
     spark_view,
@@ -162,11 +163,14 @@ def screen(
     engine: spark_view.EngineOption = spark_view.Engine.LOCAL,
     master: spark_view.MasterOption = "",
     data_at: spark_view.DataAtOption = "",
+    workers: screen_view.WorkersOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Judge every candidate in the landed data, with evidence for each verdict.
 
-    Who nothing changed for since the last screening as of the same day keeps the former decision.
+    Who nothing changed for since the last screening as of the same day keeps the former decision. A large
+    landing is read by all cores; if that is interrupted, however, the same command goes on where it stopped.
+    See docs/screening.md.
     """
     trial = pipeline.open_trial(protocol, site)
     day = _day(as_of, trial.site.zone)
@@ -179,12 +183,21 @@ def screen(
             "--master and --data-at are about a cluster", where="screen", fix="add --engine spark"
         )
     else:
-        done = pipeline.screen(trial, Workspace(workspace), as_of=day, full=full, progress=progress.print)
+        with screen_view.following(progress) as (remark, told):
+            done = pipeline.screen(
+                trial,
+                Workspace(workspace),
+                as_of=day,
+                full=full,
+                workers=workers,
+                progress=remark,
+                told=told,
+            )
     trail.screened(Workspace(workspace), done, datetime.now(UTC))
     if as_json:
         print(wire.encode(done.funnel).decode())  # noqa: T201
         return
-    show.accounts(console, done.sifted, done.facts.issues)
+    show.accounts(console, done.sifted, done.issues)
     show.funnel(console, done.funnel, trial.protocol)
 
 

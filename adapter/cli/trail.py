@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import datetime
 
 from adapter.monitoring import MonitoringReport
@@ -31,7 +30,7 @@ def screened(workspace: Workspace, done: Screening, now: datetime) -> None:
         now,
         as_of=done.as_of,
         versions=done.versions,
-        decisions=Counter(one.overall.value for one in done.decisions),
+        decisions=done.outcomes,
     )
 
 

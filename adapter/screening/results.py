@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -46,6 +47,10 @@ class Summary(msgspec.Struct, frozen=True):
     funnel: Funnel
 
 
+class _Outcome(msgspec.Struct, frozen=True):
+    overall: str
+
+
 class Screening:
     """What one screening found; ``facts`` holds candidates only.
 
@@ -85,6 +90,14 @@ class Screening:
         if isinstance(self._decisions, Path):
             self._decisions = tuple(wire.read_rows(self._decisions / "decisions.ndjson", Decision))
         return self._decisions
+
+    @property
+    def outcomes(self) -> Counter[str]:
+        """How many people each overall verdict was given to, those on the study included."""
+        if isinstance(self._decisions, Path):
+            rows = wire.read_rows(self._decisions / "decisions.ndjson", _Outcome)
+            return Counter(one.overall for one in rows)
+        return Counter(one.overall.value for one in self._decisions)
 
     @property
     def issues(self) -> Iterable[Issue]:

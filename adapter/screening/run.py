@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 
-from adapter.screening.parallel.pool import cores
 from adapter.screening.parallel.run import Cut, Told, screen_in_parts
 from adapter.screening.results import Screening
 from adapter.screening.task import Task
@@ -46,7 +45,7 @@ def screen(
     task = Task(trial, workspace, as_of, full)
     if not workers and size_of(landing) < SMALL:
         return screen_whole(task, landing, progress)
-    return screen_in_parts(task, landing, progress, workers=workers or cores(), told=told, cut=cut)
+    return screen_in_parts(task, landing, progress, workers=workers, told=told, cut=cut)
 
 
 def size_of(landing: Landing) -> int:

@@ -249,7 +249,7 @@ def left(root: Path) -> dict[str, bytes]:
 def shuffled(dice: random.Random) -> Callable[..., Iterator[tuple[int, object]]]:
     """A pool whose steps end in any order."""
 
-    def each(self: Pool, step: Callable[..., object], arguments: Sequence[tuple[Any, ...]]) -> Any:
+    def each(self: Pool, step: Callable[..., object], arguments: Sequence[tuple[Any, ...]], _: float) -> Any:
         for number in dice.sample(range(len(arguments)), len(arguments)):
             yield number, step(*arguments[number])
 

@@ -1,7 +1,8 @@
 """Steps carried out by several processes, or one after the other in this one; in whatever order they end.
 
-Processes are started afresh (``spawn``): that is safe beside threads and open databases, costs each a second
-or two, and needs the program that starts them to be importable, as every command here is.
+Processes are forked from one that has nothing but the program loaded (``forkserver``), or started afresh
+where there is no such thing: that is safe beside threads and open databases, costs seconds, and needs the
+program that starts them to be importable, as every command here is.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, Self, TypeVar
 
 from adapter.errors import WorkerLost
 from adapter.screening.parallel.work import Brief, begin
+from adapter.trial import Trial
 
 T = TypeVar("T")
 _AHEAD = 3  # steps handed out for each process, so that none waits
@@ -27,24 +29,27 @@ def cores() -> int:
 
 
 class Pool:
-    """``workers`` processes that know the brief; with one the steps run here."""
+    """At most ``workers`` processes that know the brief. They are started when a number of steps is estimated
+    to take ``worth`` seconds or more; until then, and with one worker, the steps run here."""
 
-    def __init__(self, workers: int, brief: Brief) -> None:
+    def __init__(self, workers: int, brief: Brief, trial: Trial, worth: float = 0) -> None:
         self.workers = workers
+        self._worth = worth
         self._brief = brief
+        self._trial = trial
         self._processes: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Self:
-        if self.workers == 1:
-            begin(self._brief)
-        else:
-            self._processes = ProcessPoolExecutor(
-                self.workers,
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=begin,
-                initargs=(self._brief,),
-            )
+        begin(self._brief, self._trial)
         return self
+
+    def _start(self) -> ProcessPoolExecutor:
+        methods = multiprocessing.get_all_start_methods()
+        context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+        context.set_forkserver_preload([begin.__module__])
+        return ProcessPoolExecutor(
+            self.workers, mp_context=context, initializer=begin, initargs=(self._brief,)
+        )
 
     def __exit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
@@ -52,11 +57,17 @@ class Pool:
         if self._processes is not None:
             self._processes.shutdown(wait=kind is None, cancel_futures=True)
 
-    def each(self, step: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, T]]:
-        """(position, result) of each call, as they end; raises :class:`WorkerLost` if a process dies."""
-        if self._processes is None:
+    def each(
+        self, step: Callable[..., T], arguments: Sequence[tuple[Any, ...]], seconds: float
+    ) -> Iterator[tuple[int, T]]:
+        """(position, result) of each call, as they end, which may take so many seconds of one processor.
+
+        Raises :class:`WorkerLost` if a process dies.
+        """
+        if self._processes is None and (self.workers == 1 or len(arguments) < 2 or seconds < self._worth):
             yield from ((number, step(*one)) for number, one in enumerate(arguments))
             return
+        self._processes = self._processes or self._start()
         waiting = iter(enumerate(arguments))
         running: dict[Future[T], int] = {}
         try:

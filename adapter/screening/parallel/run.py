@@ -23,7 +23,7 @@ from adapter.screening.deal import Node, deal
 from adapter.screening.judge import lost_by_all, rules_of
 from adapter.screening.parallel import verdicts, work
 from adapter.screening.parallel.parts import BUCKETS, PartWriter, account_of, lent_of, slot_of
-from adapter.screening.parallel.pool import Pool
+from adapter.screening.parallel.pool import Pool, cores
 from adapter.screening.parallel.shelf import write_shelf
 from adapter.screening.parallel.work import Batch, Brief, Done, PartOf
 from adapter.screening.parallel.writing import Counts, write
@@ -39,6 +39,12 @@ FORMAT = "adapter-screening-work/1"
 _WIRE = msgspec.msgpack
 _PEOPLE_A_SLOT = 4
 _KEYS_A_STEP = 16
+_MOST_BATCHES = 256  # files that are merged at once
+# What a core does in a second, roughly: to judge whether to start processes, which takes seconds itself.
+_WORTH = 4.0
+_READ = 400e6
+_JUDGED = 4e6
+_TIED = 1e6
 
 
 class Cut(NamedTuple):
@@ -76,6 +82,7 @@ def screen_in_parts(
 ) -> Screening:
     """The same as :func:`adapter.screening.whole.screen_whole`, byte for byte.
 
+    ``workers`` are as many as are asked for; 0 is one a core, if they are worth their start.
     Raises :class:`adapter.errors.WorkerLost` if a process dies.
     """
     trial = task.trial
@@ -89,7 +96,7 @@ def screen_in_parts(
         task.full,
         landing.limits,
     )
-    with Pool(workers, brief) as pool:
+    with Pool(workers or cores(), brief, trial, 0 if workers else _WORTH) as pool:
         run = _Run(task, landing, versions, pool, told, cut or Cut())
         progress("looking for candidates")
         candidates = run.nominate()
@@ -141,7 +148,7 @@ class _Run:
         studies: set[str] = set()
         if query.studies:
             for _, found in self.pool.each(
-                work.studies, [(one, query.studies) for one in self._of(nominate.STUDY)]
+                work.studies, [(one, query.studies) for one in self._of(nominate.STUDY)], 0
             ):
                 studies |= found
         asked = _sha256(
@@ -166,6 +173,7 @@ class _Run:
                 frozenset(name for one in links for name in one.known),
                 frozenset(pair for one in links for pair in one.pairs),
             ),
+            self.landing.moved,
         )
 
     def _passed(
@@ -190,7 +198,7 @@ class _Run:
             else:
                 missing.append((number, (piece, *arguments, target)))
         self.told(Step(name, read, total))
-        for at, result in self.pool.each(step, [one for _, one in missing]):
+        for at, result in self.pool.each(step, [one for _, one in missing], (total - read) / _READ):
             number = missing[at][0]
             found[number] = result
             read += pieces[number].bytes
@@ -240,7 +248,7 @@ class _Run:
         ]
         read = total - sum(one[0].bytes for one in missing)
         self.told(Step("lines", read, total))
-        for at, _ in self.pool.each(work.dealt, missing):
+        for at, _ in self.pool.each(work.dealt, missing, (total - read) / _READ):
             read += missing[at][0].bytes
             self.told(Step("lines", read, total))
         return prefixes
@@ -310,7 +318,8 @@ class _Run:
 
     def _ties(self, parts: list[PartOf], listed: Path) -> dict[Node, Node]:
         steps = [(listed, first, first + _KEYS_A_STEP - 1) for first in range(0, BUCKETS, _KEYS_A_STEP)]
-        pairs = [pair for _, found in self.pool.each(work.tied, steps) for pair in found]
+        kept = sum(account_of(part.path).kept for part in parts)
+        pairs = [pair for _, found in self.pool.each(work.tied, steps, kept / _TIED) for pair in found]
         pairs += [pair for part in parts for pair in account_of(part.path).pairs]
         return homes(pairs)
 
@@ -328,24 +337,33 @@ class _Run:
         }
         coverage = self._written("coverage", _WIRE.encode(list(self.landing.coverage)))
         former = tuple(sorted(self.folder.glob(f"judged-{slots}-*.rows")))
+        spans = list(_cut_slots(sizes, self.cut.batch, self.pool.workers))
         batches: list[Batch] = []
         weights: list[int] = []
-        for first, last in _cut_slots(sizes, self.cut.batch, self.pool.workers):
-            name = f"judged-{slots}-{first}-{last}"
+        each = -(-len(spans) // _MOST_BATCHES)
+        for at in range(0, len(spans), each):
+            own = tuple(spans[at : at + each])
+            first, last = own[0][0], own[-1][1]
             here = {
                 node: slot
                 for node, slot in moved.items()
                 if first <= slot <= last or first <= slot_of(node, slots) <= last
             }
-            origins = {slot_of(node, slots) for node, slot in here.items() if first <= slot <= last}
+            origins = {
+                span: tuple(
+                    sorted(
+                        {slot_of(node, slots) for node, slot in here.items() if span[0] <= slot <= span[1]}
+                        - set(range(span[0], span[1] + 1))
+                    )
+                )
+                for span in own
+            }
             batches.append(
                 Batch(
-                    len(batches),
-                    first,
-                    last,
+                    own,
                     slots,
                     here,
-                    tuple(sorted(one for one in origins if not first <= one <= last)),
+                    origins,
                     listed,
                     shelf,
                     wanted,
@@ -353,7 +371,7 @@ class _Run:
                     (),
                     b"",
                     tuple(path for path in former if _overlaps(path, first, last)),
-                    self._path(f"{name}.rows"),
+                    self._path(f"judged-{slots}-{first}-{last}.rows"),
                 )
             )
             weights.append(sum(sizes[first : last + 1]))
@@ -370,7 +388,7 @@ class _Run:
             total, judged = sum(sieved.sizes), 0
             done: list[Done] = []
             self.told(Step("people", 0, total))
-            for at, one in self.pool.each(work.judged, steps):
+            for at, one in self.pool.each(work.judged, steps, total / _JUDGED):
                 done.append(one)
                 judged += sieved.sizes[at]
                 self.told(Step("people", judged, total))

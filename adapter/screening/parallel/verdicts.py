@@ -1,14 +1,14 @@
 """What a batch of units came to, as a file: rows to be merged, and units to be taken again if unchanged.
 
-People stand in the order of their ids and issues in theirs, so that files are merged by reading each once.
-The account at the end names each unit by a fingerprint of everything its result depends on.
+People are listed in the order of their ids and issues stand in theirs, so that files are merged by reading
+each once. The account at the end names each unit by a fingerprint of everything its result depends on.
 """
 
 from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,11 +20,12 @@ from adapter.model.funnel import Funnel
 from adapter.model.issue import Issue
 from adapter.screening.judge import Judged, PersonRows, issue_order
 
+Span = tuple[int, int]
 _SIZE = struct.Struct("<Q")
 _PERSON = msgspec.msgpack.Decoder(PersonRows)
+_ENTRY = msgspec.msgpack.Decoder(tuple[str, Span])
 _ISSUE = msgspec.msgpack.Decoder(Issue)
 _encode = msgspec.msgpack.encode
-Span = tuple[int, int]
 
 
 class Rest(msgspec.Struct, frozen=True, array_like=True):
@@ -49,61 +50,54 @@ class JudgedUnit(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Contents(msgspec.Struct, frozen=True, array_like=True):
+    """Where the list of people (id, span) and the issues lie, and the units."""
+
     people: Span
     issues: Span
     units: tuple[JudgedUnit, ...]
 
 
-class Fresh(msgspec.Struct, frozen=True, array_like=True):
-    """A unit and its result, on the way to the file."""
+class VerdictWriter:
+    """Writes units as they come; in memory are their issues, and of people the ids."""
 
-    slot: int
-    fingerprint: bytes
-    subjects: tuple[str, ...]
-    covered: bytes
-    judged: Judged
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._draft = path.with_name(f"{path.name}.partial-{os.getpid()}")
+        self._out = self._draft.open("wb")
+        self._people: list[tuple[str, Span]] = []
+        self._issues: set[Issue] = set()
+        self._units: list[JudgedUnit] = []
 
+    def add(
+        self, slot: int, fingerprint: bytes, subjects: tuple[str, ...], covered: bytes, judged: Judged
+    ) -> None:
+        people = tuple(self._put(_encode(person)) for person in judged.people)
+        self._people += zip((person.subject for person in judged.people), people, strict=True)
+        self._issues.update(judged.issues)
+        rest = Rest(judged.issues, judged.accounts, judged.lost, judged.funnel, judged.reused)
+        span = self._put(_encode(rest))
+        self._units.append(JudgedUnit(slot, fingerprint, subjects, covered, people, span))
 
-def write_verdicts(path: Path, units: Iterable[Fresh]) -> None:
-    units = sorted(units, key=lambda one: one.slot)
-    draft = path.with_name(f"{path.name}.partial-{os.getpid()}")
-    people = sorted(
-        (person.subject, number, person) for number, one in enumerate(units) for person in one.judged.people
-    )
-    spans: dict[int, list[Span]] = {}
-    with draft.open("wb") as out:
+    def finish(self) -> int:
+        """Make the file appear; returns how many units are in it."""
+        start = self._out.tell()
+        for entry in sorted(self._people):
+            self._put(_encode(entry))
+        middle = self._out.tell()
+        for issue in sorted(self._issues, key=issue_order):
+            self._put(_encode(issue))
+        end = self._out.tell()
+        self._out.write(_encode(Contents((start, middle), (middle, end), tuple(self._units))))
+        self._out.write(_SIZE.pack(end))
+        self._out.close()
+        self._draft.replace(self._path)
+        return len(self._units)
 
-        def put(data: bytes) -> Span:
-            out.write(_SIZE.pack(len(data)))
-            start = out.tell()
-            out.write(data)
-            return start, len(data)
-
-        for _, number, person in people:
-            spans.setdefault(number, []).append(put(_encode(person)))
-        middle = out.tell()
-        for issue in sorted({one for unit in units for one in unit.judged.issues}, key=issue_order):
-            put(_encode(issue))
-        end = out.tell()
-        found = tuple(
-            JudgedUnit(
-                one.slot,
-                one.fingerprint,
-                one.subjects,
-                one.covered,
-                tuple(spans.get(number, ())),
-                put(_encode(_rest(one.judged))),
-            )
-            for number, one in enumerate(units)
-        )
-        start = out.tell()
-        out.write(_encode(Contents((0, middle), (middle, end), found)))
-        out.write(_SIZE.pack(start))
-    draft.replace(path)
-
-
-def _rest(judged: Judged) -> Rest:
-    return Rest(judged.issues, judged.accounts, judged.lost, judged.funnel, judged.reused)
+    def _put(self, data: bytes) -> Span:
+        self._out.write(_SIZE.pack(len(data)))
+        start = self._out.tell()
+        self._out.write(data)
+        return start, len(data)
 
 
 def contents_of(path: Path) -> Contents:
@@ -129,8 +123,15 @@ def rests_of(path: Path) -> Iterator[Rest]:
             yield msgspec.msgpack.decode(_at(file, unit.rest), type=Rest)
 
 
-def people_of(path: Path) -> Iterator[PersonRows]:
-    yield from (_PERSON.decode(data) for data in _frames(path, contents_of(path).people))
+def people_of(path: Path) -> Iterator[tuple[str, Path, Span]]:
+    """Everybody in a file, by id, and where their rows lie in it."""
+    for data in _frames(path, contents_of(path).people):
+        subject, span = _ENTRY.decode(data)
+        yield subject, path, span
+
+
+def person_at(file: BinaryIO, span: Span) -> PersonRows:
+    return _PERSON.decode(_at(file, span))
 
 
 def issues_of(path: Path) -> Iterator[Issue]:

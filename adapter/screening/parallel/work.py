@@ -26,7 +26,6 @@ from adapter.screening.judge import Basis, Former, Question, by_subject, judge, 
 from adapter.screening.parallel import verdicts
 from adapter.screening.parallel.parts import PartWriter, Record, keys_of, records_of, slot_of
 from adapter.screening.parallel.shelf import DiskShelf
-from adapter.screening.parallel.verdicts import Fresh
 from adapter.screening.ties import pairs_of
 from adapter.source import nominate
 from adapter.source.changes import head_of
@@ -61,15 +60,13 @@ class PartOf(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Slots to be judged in one go. ``moved`` says of tied nodes to which slot they go; ``origins`` are the
-    slots outside of the batch that some come from. ``former`` are files with results of earlier runs."""
+    """Runs of slots to be judged one after the other. ``moved`` says of tied nodes to which slot they go,
+    ``origins`` from which slots such nodes come. ``former`` are files with results of earlier runs."""
 
-    number: int
-    first: int
-    last: int
+    spans: tuple[tuple[int, int], ...]
     slots: int
     moved: Mapping[Node, int]
-    origins: tuple[int, ...]
+    origins: Mapping[tuple[int, int], tuple[int, ...]]
     parts: Path
     shelf: Path
     wanted: Path
@@ -78,6 +75,14 @@ class Batch(NamedTuple):
     settings: bytes
     former: tuple[Path, ...]
     target: Path
+
+    @property
+    def first(self) -> int:
+        return self.spans[0][0]
+
+    @property
+    def last(self) -> int:
+        return self.spans[-1][1]
 
 
 class Done(NamedTuple):
@@ -89,11 +94,13 @@ class Done(NamedTuple):
 
 
 _told: list[Brief] = []
+_given: list[Trial] = []
 
 
-def begin(brief: Brief) -> None:
-    """The worker's first call."""
+def begin(brief: Brief, trial: Trial | None = None) -> None:
+    """The worker's first call; one in the process that leads is given the trial, others open it."""
     _told[:] = [brief]
+    _given[:] = [trial] if trial is not None else []
 
 
 def _brief() -> Brief:
@@ -107,6 +114,8 @@ def _trial(folder: Path, site: str, mappings_folder: Path) -> Trial:
 
 def trial_of(brief: Brief) -> Trial:
     """The trial, opened here; the site as it was given, which may have been changed after it was read."""
+    if _given:
+        return _given[0]
     name = brief.site.site_id if brief.site.site_id != "none" else ""
     return _trial(brief.folder, name, brief.mappings)._replace(site=brief.site)
 
@@ -210,9 +219,9 @@ def judged(batch: Batch) -> Done:
     question = Question(trial_of(brief), brief.as_of, wanted, coverage, batch.gaps, brief.rules)
     before = {} if brief.full else _former(batch)
     shelf = DiskShelf(batch.shelf)
-    units: list[Fresh] = []
+    out = verdicts.VerdictWriter(batch.target)
     anew = 0
-    for slot, own in _gathered(batch):
+    for slot, own in (unit for span in batch.spans for unit in _gathered(batch, span)):
         lent = _lent(own, shelf, slot, batch)
         fingerprint = _fingerprint(own, lent, batch.settings, wanted)
         known = before.get(slot)
@@ -220,29 +229,29 @@ def judged(batch: Batch) -> Done:
             unit = known[1]
             if unit.covered == covered(coverage, unit.subjects):
                 found = verdicts.judged_of(*known)
-                units.append(Fresh(slot, fingerprint, unit.subjects, unit.covered, found))
+                out.add(slot, fingerprint, unit.subjects, unit.covered, found)
                 continue
         found = judge(
             (raw for _, raw in own), lent, question, _decisions(*known) if known is not None else None
         )
         subjects = tuple(person.subject for person in found.people)
-        units.append(Fresh(slot, fingerprint, subjects, covered(coverage, subjects), found))
+        out.add(slot, fingerprint, subjects, covered(coverage, subjects), found)
         anew += 1
     shelf.close()
-    verdicts.write_verdicts(batch.target, units)
-    return Done(batch.target, len(units), anew)
+    return Done(batch.target, out.finish(), anew)
 
 
-def _gathered(batch: Batch) -> Iterator[tuple[int, list[tuple[Record, RawResource]]]]:
-    """The lines of each unit, wherever they were dealt to first."""
+def _gathered(batch: Batch, span: tuple[int, int]) -> Iterator[tuple[int, list[tuple[Record, RawResource]]]]:
+    """The lines of each unit of a run of slots, wherever they were dealt to first."""
+    first, last = span
     found: dict[int, list[tuple[Record, RawResource]]] = {}
-    spans = [(batch.first, batch.last), *((one, one) for one in batch.origins)]
+    others = [(one, one) for one in batch.origins.get(span, ())]
     for part in parts_in(batch.parts):
-        for first, last in spans:
-            for record in records_of(part.path, first, last):
+        for start, end in (span, *others):
+            for record in records_of(part.path, start, end):
                 slot = batch.moved.get(record.node, -1)
                 slot = slot_of(record.node, batch.slots) if slot < 0 else slot
-                if batch.first <= slot <= batch.last:
+                if first <= slot <= last:
                     raw = RawResource(
                         record.line, f"{part.name}:{part.before + record.number}", type_of(record.line)
                     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +15,7 @@ from adapter.model.funnel import Sifted, together
 from adapter.model.issue import Issue
 from adapter.screening import results
 from adapter.screening.judge import accounts_of, gathered, issue_order
-from adapter.screening.merge import issues_in_order, people_in_order
+from adapter.screening.merge import issues_in_order
 from adapter.screening.parallel import verdicts
 from adapter.screening.results import Screening
 from adapter.screening.task import Task
@@ -79,9 +81,12 @@ def _tables(folder: Path, judged: Sequence[Path]) -> int:
         (folder / "facts" / "interventions.ndjson").open("wb") as interventions,
         (folder / "decisions.ndjson").open("wb") as decisions,
         (folder / "basis.ndjson").open("wb") as basis,
+        ExitStack() as stack,
     ):
         tables = (subjects, findings, events, interventions)
-        for person in people_in_order([verdicts.people_of(path) for path in judged]):
+        files = {path: stack.enter_context(path.open("rb")) for path in judged}
+        for _, path, span in heapq.merge(*(verdicts.people_of(path) for path in judged)):
+            person = verdicts.person_at(files[path], span)
             for table, rows in zip(tables, person.tables, strict=True):
                 table.write(rows)
             decisions.write(person.decision)
