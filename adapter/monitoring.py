@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import date, datetime
+from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import msgspec
@@ -21,7 +25,9 @@ from adapter.model.results import ResultsTable
 from adapter.pipeline import Count, Screening
 from adapter.protocol.ladder_load import load_ladders
 from adapter.protocol.results import results
-from adapter.screening import Progress
+from adapter.screening import Progress, people
+from adapter.screening.parallel.pool import Pool, cores
+from adapter.screening.parallel.work import Brief, trial_of
 from adapter.trial import Trial, Workspace, network, open_store, token_source
 from adapter.writeback import send
 from adapter.writeback.monitoring_flag import ProtocolLine
@@ -29,42 +35,122 @@ from adapter.writeback.research_study import StudyReference
 from adapter.writeback.send import WriteReport
 
 _ROWS, _RESULTS = "monitoring.ndjson", "results.json"
+_PEOPLE_A_STEP = 50
+# What a person takes, roughly, and from how many seconds on more processes are worth their start.
+_SECONDS, _WORTH = 0.015, 8.0
 
 
-class MonitoringReport(msgspec.Struct, frozen=True):
-    """Everyone on the study as of a day, and the outcomes by arm."""
+class MonitoringReport:
+    """Everyone on the study as of a day, and the outcomes by arm.
 
-    rows: tuple[Monitoring, ...]
-    results: ResultsTable
+    The rows of a monitoring that has just run stay on disk until they are asked for.
+    """
+
+    def __init__(self, rows: tuple[Monitoring, ...] | Path, results: ResultsTable) -> None:
+        self._rows = rows
+        self.results = results
+
+    @property
+    def rows(self) -> tuple[Monitoring, ...]:
+        if isinstance(self._rows, Path):
+            self._rows = tuple(wire.read_rows(self._rows, Monitoring))
+        return self._rows
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MonitoringReport) and (self.rows, self.results) == (
+            other.rows,
+            other.results,
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Followed(NamedTuple):
+    """Some people: their rows as they are kept, and what the outcomes by arm are counted from."""
+
+    rows: bytes
+    counted: tuple[Monitoring, ...]
 
 
 def monitor(
-    trial: Trial, workspace: Workspace, *, as_of: date, progress: Progress = lambda _: None
+    trial: Trial,
+    workspace: Workspace,
+    *,
+    as_of: date,
+    progress: Progress = lambda _: None,
+    workers: int = 0,
 ) -> MonitoringReport:
-    """Evaluate everyone on the study by ``as_of``; raises :class:`ConfigError` without a screening."""
-    screening = pipeline.read_screening(workspace)
-    if screening.protocol != trial.protocol.id:
+    """Evaluate everyone on the study by ``as_of``; raises :class:`ConfigError` without a screening.
+
+    ``workers`` are the processes that share the work; 0 is one a core, if they are worth their start. The
+    same bytes are left however many there are.
+    """
+    screened = people.read_summary(workspace)
+    if screened.protocol != trial.protocol.id:
         raise ConfigError(
-            f"the screening here is of {screening.protocol}, not of {trial.protocol.id}",
+            f"the screening here is of {screened.protocol}, not of {trial.protocol.id}",
             where=str(workspace.screening),
             fix="run adapter screen with this protocol first",
         )
-    enrolled = pipeline.enrolment_days(screening.facts, trial.protocol.id, as_of)
+    enrolled = people.enrolled(workspace, trial.protocol.id, as_of)
     progress(f"evaluating {len(enrolled)} people on the study")
+    brief = Brief(trial.folder, trial.site, trial.mappings, as_of, b"", full=True, limits=None)
+    steps = [(brief, one) for one in people.stretches(workspace, enrolled, _PEOPLE_A_STEP)]
+    counted: list[Monitoring] = []
+    with (
+        _draft(workspace) as draft,
+        Pool(workers or cores(), brief, trial, 0 if workers else _WORTH) as pool,
+    ):
+        with (draft / _ROWS).open("wb") as out:
+            for found in _in_order(pool.each(follow, steps, len(enrolled) * _SECONDS)):
+                out.write(found.rows)
+                counted += found.counted
+        table = results(counted, arms=tuple(arm.code for arm in trial.protocol.study.arms))
+        (draft / _RESULTS).write_bytes(wire.encode(table))
+    return MonitoringReport(workspace.monitoring / _ROWS, table)
+
+
+def _in_order(found: Iterable[tuple[int, Followed]]) -> Iterator[Followed]:
+    """What comes in any order, each with its place, in its place."""
+    early: dict[int, Followed] = {}
+    place = 0
+    for number, one in found:
+        early[number] = one
+        while place in early:
+            yield early.pop(place)
+            place += 1
+
+
+def follow(brief: Brief, stretch: people.Stretch) -> Followed:
+    """The step of a worker: everyone of a stretch, judged anew."""
+    trial = trial_of(brief)
     ladders = load_ladders(trial.folder, trial.vocabulary, trial.protocol)
-    rows = tuple(
-        protocol.monitor(trial.protocol, own, as_of=as_of, zone=trial.site.zone, ladders=ladders)
-        for subject, own in screening.facts.by_subject().items()
-        if subject in enrolled
+    rows, counted = bytearray(), list[Monitoring]()
+    for facts in people.read(stretch):
+        found = protocol.monitor(
+            trial.protocol, facts, as_of=brief.as_of, zone=trial.site.zone, ladders=ladders
+        )
+        rows += wire.encode(found) + b"\n"
+        counted.append(_countable(found))
+    return Followed(bytes(rows), tuple(counted))
+
+
+def _countable(found: Monitoring) -> Monitoring:
+    """Without what the outcomes by arm do not look at."""
+    return msgspec.structs.replace(
+        found,
+        exits=(),
+        doses=(),
+        safety=(),
+        deviations=(),
+        ladders=(),
+        due=(),
+        visits=tuple(msgspec.structs.replace(visit, evidence=()) for visit in found.visits),
     )
-    arms = tuple(arm.code for arm in trial.protocol.study.arms)
-    report = MonitoringReport(rows, results(rows, arms=arms))
-    _keep(report, workspace)
-    return report
 
 
 def renew(
-    trial: Trial, workspace: Workspace, screening: Screening, people: frozenset[str]
+    trial: Trial, workspace: Workspace, screening: Screening, judged: frozenset[str]
 ) -> MonitoringReport | None:
     """After a screening in which these people alone were judged anew: evaluate them, and keep what was said
     of the others; everybody is evaluated if that was of another day. None where nobody is followed yet."""
@@ -73,10 +159,10 @@ def renew(
         return None
     day, rules = screening.as_of, trial.protocol
     enrolled = pipeline.enrolment_days(screening.facts, rules.id, day)
-    others = {row.subject: row for row in before.rows if row.subject not in people}
-    if any(row.as_of != day for row in before.rows) or others.keys() != enrolled.keys() - people:
+    others = {row.subject: row for row in before.rows if row.subject not in judged}
+    if any(row.as_of != day for row in before.rows) or others.keys() != enrolled.keys() - judged:
         return monitor(trial, workspace, as_of=day)
-    facts = screening.facts.by_subject() if people & enrolled.keys() else {}
+    facts = screening.facts.by_subject() if judged & enrolled.keys() else {}
     ladders = load_ladders(trial.folder, trial.vocabulary, rules)
     rows = tuple(
         others.get(subject)
@@ -84,7 +170,9 @@ def renew(
         for subject in sorted(enrolled)
     )
     report = MonitoringReport(rows, results(rows, arms=tuple(arm.code for arm in rules.study.arms)))
-    _keep(report, workspace)
+    with _draft(workspace) as draft:
+        wire.write_rows(draft / _ROWS, report.rows)
+        (draft / _RESULTS).write_bytes(wire.encode(report.results))
     return report
 
 
@@ -193,11 +281,15 @@ def _statuses(screening: Screening, study: str) -> dict[str, str]:
     return {subject: status for subject, (_, status) in latest.items()}
 
 
-def _keep(report: MonitoringReport, workspace: Workspace) -> None:
+@contextmanager
+def _draft(workspace: Workspace) -> Iterator[Path]:
+    """A folder that takes the place of the monitoring before if the block ends well, and else is gone."""
     draft = workspace.monitoring.with_name(f".monitoring.partial-{os.getpid()}")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    wire.write_rows(draft / _ROWS, report.rows)
-    (draft / _RESULTS).write_bytes(wire.encode(report.results))
-    shutil.rmtree(workspace.monitoring, ignore_errors=True)
-    draft.rename(workspace.monitoring)
+    try:
+        yield draft
+        shutil.rmtree(workspace.monitoring, ignore_errors=True)
+        draft.rename(workspace.monitoring)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

@@ -38,6 +38,11 @@ def decode(data: bytes, wanted: type[T]) -> T:
     return msgspec.json.decode(data, type=wanted, dec_hook=_decode)
 
 
+def decoder(wanted: type[T]) -> msgspec.json.Decoder[T]:
+    """:func:`decode` for many values of one type."""
+    return msgspec.json.Decoder(wanted, dec_hook=_decode)
+
+
 def write_rows(path: Path, rows: Iterable[Any]) -> int:
     """Write one JSON object a line and return how many; the caller owns atomic replacement."""
     count = 0
@@ -51,7 +56,7 @@ def write_rows(path: Path, rows: Iterable[Any]) -> int:
 
 def read_rows(path: Path, wanted: type[T]) -> Iterator[T]:
     """Read back what :func:`write_rows` wrote; raises ``msgspec.ValidationError`` on anything else."""
-    decoder = msgspec.json.Decoder(wanted, dec_hook=_decode)
+    row = decoder(wanted)
     with path.open("rb") as lines:
         for line in lines:
-            yield decoder.decode(line)
+            yield row.decode(line)

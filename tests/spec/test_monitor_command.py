@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
@@ -18,6 +19,7 @@ from adapter.cli.app import app
 from adapter.demo import hospital
 from adapter.errors import ConfigError
 from adapter.pipeline import Trial, Workspace
+from adapter.screening import people
 from adapter.web.app import own_endpoint
 from adapter.writeback.send import WriteReport
 
@@ -44,6 +46,32 @@ def test_everyone_on_the_study_and_nobody_else_is_followed(
     report = monitoring.read_monitoring(workspace)
     assert report is not None
     assert [row.subject for row in report.rows] == sorted(truth["patient"] for truth in truths)
+
+
+def test_however_many_share_the_work_the_bytes_are_the_same(
+    followed: tuple[Trial, Workspace, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial, workspace, _ = followed
+    before = _written(workspace)
+    for workers, size in ((1, 1), (1, 100), (2, 3)):
+        monkeypatch.setattr(monitoring, "_PEOPLE_A_STEP", size)
+        monitoring.monitor(trial, workspace, as_of=AS_OF, workers=workers)
+        assert _written(workspace) == before
+
+
+def test_people_are_read_alone_as_they_are_among_all(
+    followed: tuple[Trial, Workspace, list[dict[str, Any]]],
+) -> None:
+    trial, workspace, truths = followed
+    everyone = pipeline.read_screening(workspace).facts.by_subject()
+    wanted = people.enrolled(workspace, trial.protocol.id, AS_OF)
+    assert wanted.keys() == {truth["patient"] for truth in truths}
+    for size in (1, 4, 100):
+        read = [own for part in people.stretches(workspace, wanted, size) for own in people.read(part)]
+        assert [own.subjects[0].id for own in read] == sorted(wanted)
+        for own in read:
+            whole = everyone[own.subjects[0].id]
+            assert own == msgspec.structs.replace(whole, issues=())
 
 
 def test_the_same_day_leaves_the_same_bytes_and_no_draft(
