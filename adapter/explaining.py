@@ -1,20 +1,35 @@
-"""What is kept about one person, and the chains that explain it: for the terminal and the patient page."""
+"""What is kept about one person, and the chains that explain it: for the terminal and the patient page.
+
+What is kept says its reasons in English. In another language the same facts are judged once more by the same
+rules while that language is spoken, and what comes out is shown if its fingerprint is that of what is kept:
+the same verdicts, flags and evidence. Otherwise the page shows the English of what is kept.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from adapter.errors import ConfigError, NotFound
 from adapter.model.decision import CriterionResult, Decision
+from adapter.model.facts import Facts
 from adapter.model.ladder import Ladder
 from adapter.model.monitoring import Monitoring
+from adapter.model.protocol import Protocol
 from adapter.monitoring import MonitoringReport
 from adapter.pipeline import Screening, Trial
 from adapter.protocol.chain import Chain, chain
+from adapter.protocol.evaluate import evaluate
 from adapter.protocol.ladder_chain import LadderChain, ladder_chain
 from adapter.protocol.ladder_load import load_ladders
+from adapter.protocol.load import load
+from adapter.protocol.monitor import monitor
 from adapter.protocol.render.voice import Language, Voice
+from adapter.protocol.saying import sayings, speaking
 
 
 def voice_of(trial: Trial, language: Language) -> Voice:
@@ -55,6 +70,12 @@ def decision_of(trial: Trial, screening: Screening, subject: str) -> Decision:
         where="adapter explain SUBJECT",
         fix="give the Patient.id of a candidate; screening/decisions.ndjson lists them",
     )
+
+
+def facts_of(screening: Screening, subject: str) -> Facts:
+    """What the screening knew of one person, with the coverage that bears on them."""
+    coverage = tuple(row for row in screening.facts.coverage if row.subject in ("", subject))
+    return replace(screening.facts.of(subject), coverage=coverage)
 
 
 def monitored(report: MonitoringReport | None, subject: str) -> Monitoring | None:
@@ -121,3 +142,63 @@ def _not_watched(name: str) -> NotFound:
         where="adapter explain SUBJECT CRITERION",
         fix="run adapter monitor first; it follows those whom a ResearchSubject puts on the study",
     )
+
+
+class Teller(NamedTuple):
+    """One language in which reasons are said: ``words`` by their English, and the protocol read with names
+    of that language. Without words it says what is kept, in English."""
+
+    trial: Trial
+    language: Language
+    words: Mapping[str, str]
+    protocol: Protocol
+    ladders: tuple[Ladder, ...]
+
+    def speaking(self) -> AbstractContextManager[None]:
+        """While the block lasts, reasons and rules are said in this language."""
+        return speaking(self.words) if self.words else nullcontext()
+
+    def decision(self, kept: Decision, facts: Facts) -> Decision:
+        """The kept decision about the one person of ``facts``, in this language if it can be said in it."""
+        if not self.words:
+            return kept
+        with self.speaking():
+            said = evaluate(self.protocol, facts, as_of=kept.as_of, zone=self.trial.site.zone)
+        return said if said.fingerprint == kept.fingerprint else kept
+
+    def monitoring(self, kept: Monitoring | None, facts: Facts) -> Monitoring | None:
+        """The same for what is kept of somebody on the study."""
+        if kept is None or not self.words:
+            return kept
+        zone, ladders = self.trial.site.zone, self.ladders
+        with self.speaking():
+            said = monitor(self.protocol, facts, as_of=kept.as_of, zone=zone, ladders=ladders)
+        return said if said.fingerprint == kept.fingerprint else kept
+
+
+_TELLERS: dict[Language, Teller] = {}
+
+
+def teller(trial: Trial, language: Language) -> Teller:
+    """Who says reasons in a language; made again when rules or mappings are others."""
+    held = _TELLERS.get(language)
+    if held is None or held.trial is not trial:
+        held = _TELLERS[language] = _teller(trial, language)
+    return held
+
+
+def _teller(trial: Trial, language: Language) -> Teller:
+    words = sayings(language, trial.folder)
+    if not words:
+        return Teller(trial, language, words, trial.protocol, ())
+    voice = voice_of(trial, language)
+    known = trial.vocabulary
+    named = replace(
+        known,
+        concepts={key: replace(one, label=voice.name(key)) for key, one in known.concepts.items()},
+        drugs={key: replace(one, label=voice.name(key)) for key, one in known.drugs.items()},
+    )
+    with speaking(words):
+        protocol = load(trial.folder, named)
+        ladders = load_ladders(trial.folder, named, protocol)
+    return Teller(trial, language, words, protocol, ladders)

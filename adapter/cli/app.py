@@ -222,9 +222,12 @@ def explain(
     kept = pipeline.read_screening(Workspace(workspace))
     decision = explaining.decision_of(trial, kept, subject)
     followed = explaining.monitored(monitoring.read_monitoring(Workspace(workspace)), decision.subject)
+    tells, facts = explaining.teller(trial, lang), explaining.facts_of(kept, decision.subject)
+    decision, followed = tells.decision(decision, facts), tells.monitoring(followed, facts)
     results = results_of(decision, followed)
     voice = explaining.voice_of(trial, lang)
-    chains = explaining.chains_of(trial, results, criterion, voice)
+    with tells.speaking():
+        chains = explaining.chains_of(trial, results, criterion, voice)
     ladders = explaining.ladders_of(trial, followed, criterion, voice)
     if as_json:
         for link in (*chains, *ladders):

@@ -9,6 +9,7 @@ from adapter.protocol.context import Context
 from adapter.protocol.judge import judge
 from adapter.protocol.outcome import Outcome, unique
 from adapter.protocol.readings import evidence_of
+from adapter.protocol.saying import say
 
 
 def latest_answers(link: str, context: Context) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
@@ -33,24 +34,30 @@ def _latest_answers(link: str, context: Context) -> tuple[tuple[Finding, ...], t
     return newest, tuple(row for row in usable if row not in newest)
 
 
+def answer_to(link: str) -> str:
+    """The need of a person's answer to a question of the Questionnaire."""
+    return say("an answer to the question {link!r}", link=link)
+
+
 def attested_outcome(test: Attested, context: Context) -> Outcome:
     newest, older = latest_answers(test.link, context)
-    need = (f"an answer to the question {test.link!r}",)
-    history = tuple(evidence_of(row, "ignored", why="answered again later") for row in older)
+    history = tuple(evidence_of(row, "ignored", why=say("answered again later")) for row in older)
     if not newest:
-        return Outcome(Truth.UNKNOWN, needs=need)
+        return Outcome(Truth.UNKNOWN, needs=(answer_to(test.link),))
     judged = [(row, judge(row, test.test, context)) for row in newest]
     evidence = tuple(evidence_of(row, "used", compared=found.compared) for row, found in judged)
     flags = unique(flag for row, found in judged for flag in (*row.flags, *found.flags))
     truths = {found.truth for _, found in judged}
     if len(truths) > 1:
-        return Outcome(Truth.UNKNOWN, (*evidence, *history), (*flags, "CONFLICT"), need)
+        return Outcome(Truth.UNKNOWN, (*evidence, *history), (*flags, "CONFLICT"), (answer_to(test.link),))
     [truth] = truths
-    needs = unique(text for _, found in judged for text in found.needs) or need
+    needs: tuple[str, ...] = ()
+    if truth is Truth.UNKNOWN:
+        needs = unique(text for _, found in judged for text in found.needs) or (answer_to(test.link),)
     return Outcome(
         truth,
         (*evidence, *history),
         flags,
-        needs if truth is Truth.UNKNOWN else (),
+        needs,
         next((found.distance for _, found in judged if found.distance), ""),
     )

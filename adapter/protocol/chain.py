@@ -20,6 +20,7 @@ from adapter.model.selection import Selection
 from adapter.protocol.render.readings import define_selection
 from adapter.protocol.render.sentence import Row, outline, say_condition
 from adapter.protocol.render.voice import Voice
+from adapter.protocol.saying import spoken
 
 
 class RuleLine(msgspec.Struct, frozen=True):
@@ -116,7 +117,7 @@ def in_words(rule: Criterion | OtherReading, voice: Voice) -> Iterator[RuleLine]
 
 def _line(line: Line, voice: Voice) -> RuleLine:
     rows: list[Row] = list(outline(line.when, voice))
-    return RuleLine(line.verdict, tuple(rows), line.because, line.flags, line.review)
+    return RuleLine(line.verdict, tuple(rows), spoken(line.because), line.flags, line.review)
 
 
 def named_readings(criterion: Criterion, voice: Voice) -> Iterator[tuple[str, str]]:

@@ -18,6 +18,7 @@ from adapter.protocol.context import Context
 from adapter.protocol.judge import SYMBOLS, compare_intervals, worded
 from adapter.protocol.outcome import Outcome, merge_evidence, unique
 from adapter.protocol.readings import Pool, collect, deciding, evidence_of, surely_after, wanted
+from adapter.protocol.saying import say
 
 
 def change_outcome(test: Change, context: Context) -> Outcome:
@@ -40,7 +41,7 @@ def change_outcome(test: Change, context: Context) -> Outcome:
     mixed = first and last and not set(first) & set(last)
     flags = ("EQUATION_MIX",) if mixed else _troubles(starts, ends)
     unpaired = [row for group in (*first.values(), *last.values()) for row in group]
-    rows = tuple(evidence_of(row, "ignored", why="no partner in the same series") for row in unpaired)
+    rows = tuple(evidence_of(row, "ignored", why=say("no partner in the same series")) for row in unpaired)
     return Outcome(Truth.UNKNOWN, merge_evidence((rows, shown)), flags, needs())
 
 
@@ -157,19 +158,23 @@ def _judge_pair(test: Change, start: Finding, end: Finding) -> Outcome:
         change = absolute_change(start.value, end.value, test.direction)
     limit = test.bound.amount.value
     truth = compare_intervals(change, test.bound.comparison, Interval.exactly(limit))
-    left = f"{test.direction} {brief(start.value)} -> {brief(end.value)} = {brief(change)} {unit}"
+    left = f"{say(test.direction)} {brief(start.value)} -> {brief(end.value)} = {brief(change)} {unit}"
     compared = worded(left, SYMBOLS[test.bound.comparison], f"{number_text(limit)} {unit}", truth)
     flags = unique((*start.flags, *end.flags, *(("BOUNDARY",) if change.point == limit else ())))
     if test.reaching is not None:
         amount = test.reaching.amount
         reached = compare_intervals(end.value, test.reaching.comparison, Interval.exactly(amount.value))
         truth = truth & reached
-        compared += " and " + worded(str(end.value), SYMBOLS[test.reaching.comparison], amount.text, reached)
+        compared += say(" and ") + worded(
+            str(end.value), SYMBOLS[test.reaching.comparison], amount.text, reached
+        )
     if _apart(test, start, end) is Truth.UNKNOWN:
         truth = truth & Truth.UNKNOWN if "any" in (test.start.take, test.end.take) else Truth.UNKNOWN
-        compared += ", perhaps not as far apart as asked"
+        compared += say(", perhaps not as far apart as asked")
     evidence = (evidence_of(start, "used", compared=compared), evidence_of(end, "used", compared=compared))
-    return Outcome(truth, evidence, flags, distance=f"{test.direction} of {brief(change)} {unit}")
+    return Outcome(
+        truth, evidence, flags, distance=say(f"{test.direction} of {{size}}", size=f"{brief(change)} {unit}")
+    )
 
 
 def absolute_change(start: Interval, end: Interval, direction: str) -> Interval:

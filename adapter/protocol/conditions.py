@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from adapter.model.course import CourseCondition
-from adapter.model.dates import add_days, completed_years, counted
+from adapter.model.dates import add_days, completed_years
 from adapter.model.decision import Evidence, Verdict
 from adapter.model.kleene import Truth, all_of
 from adapter.model.quantity import Interval
@@ -44,6 +44,7 @@ from adapter.protocol.measured import reading_outcome
 from adapter.protocol.occurrences import event_outcome, exposure_outcome
 from adapter.protocol.outcome import Outcome, at_least, conjunction, disjunction
 from adapter.protocol.partial import bounded, is_partial
+from adapter.protocol.saying import length, say
 from adapter.protocol.several import repeated_outcome, share_outcome
 
 _VERDICT_TRUTH = {Verdict.MET: Truth.TRUE, Verdict.NOT_MET: Truth.FALSE, Verdict.UNKNOWN: Truth.UNKNOWN}
@@ -97,22 +98,27 @@ def _age(test: Age, context: Context) -> Outcome:
     """Completed years on the day; a birthday not known to the day gives the ages it allows."""
     birth, day = context.subject.birth, context.resolve(test.at)
     if birth is None or day is None:
-        needs = ("the date of birth",) if birth is None else context.missing(test.at)
+        needs = (say("the date of birth"),) if birth is None else context.missing(test.at)
         return Outcome(Truth.UNKNOWN, needs=needs)
     youngest, oldest = completed_years(birth.last, day.first), completed_years(birth.first, day.last)
     ages = Interval(Interval.exactly(youngest).low, Interval.exactly(oldest).high)
     truth = all_of(ages.compare(comparison, Fraction(years)) for comparison, years in test.bounds)
     said = context.subject_evidence("birthDate", birth.iso)
-    shown = f"{youngest}" if youngest == oldest else f"{youngest} or {oldest}"
-    compared = " and ".join(
-        worded(f"{shown} y", word.replace("_", " "), f"{years} y", ages.compare(word, Fraction(years)))
+    shown = f"{youngest}" if youngest == oldest else f"{youngest}{say(' or ')}{oldest}"
+    compared = say(" and ").join(
+        worded(
+            f"{shown}{say(' y')}",
+            word.replace("_", " "),
+            f"{years}{say(' y')}",
+            ages.compare(word, Fraction(years)),
+        )
         for word, years in test.bounds
     )
-    evidence = (_compared(said, f"on {day}: {compared}"), *day.evidence)
+    evidence = (_compared(said, say("on {day}: {compared}", day=day, compared=compared)), *day.evidence)
     birthday = Span.of(birth).day == birth.first and any(
         _completes(birth.first, years, day) for _, years in test.bounds
     )
-    needs = ("the full date of birth",) if truth is Truth.UNKNOWN else ()
+    needs = (say("the full date of birth"),) if truth is Truth.UNKNOWN else ()
     return Outcome(truth, evidence, ("BOUNDARY",) if birthday else (), needs)
 
 
@@ -126,7 +132,7 @@ def _completes(birth: date, years: int, day: Span) -> bool:
 def _sex(test: SexIs, context: Context) -> Outcome:
     sex = context.subject.sex
     if sex not in ("male", "female"):
-        return Outcome(Truth.UNKNOWN, needs=("the recorded sex",))
+        return Outcome(Truth.UNKNOWN, needs=(say("the recorded sex"),))
     return Outcome(
         Truth.of(sex == test.sex), (context.subject_evidence("gender", sex),), context.subject.flags
     )
@@ -136,12 +142,14 @@ def _deceased(test: Deceased, context: Context) -> Outcome:
     """A death without a date happened before now, not surely before the day asked for."""
     subject, day = context.subject, context.resolve(test.before)
     if not subject.deceased and subject.death is None:
-        return Outcome(Truth.FALSE, (context.subject_evidence("deceased", "not recorded as deceased"),))
-    evidence = (context.subject_evidence("deceased", subject.death.iso if subject.death else "deceased"),)
+        return Outcome(Truth.FALSE, (context.subject_evidence("deceased", say("not recorded as deceased")),))
+    evidence = (
+        context.subject_evidence("deceased", subject.death.iso if subject.death else say("deceased")),
+    )
     if subject.death is None or day is None:
-        return Outcome(Truth.UNKNOWN, evidence, needs=("the date of death",))
+        return Outcome(Truth.UNKNOWN, evidence, needs=(say("the date of death"),))
     truth = compare_days(Span.of(subject.death), "before", day)
-    return Outcome(truth, evidence, needs=("the date of death",) if truth is Truth.UNKNOWN else ())
+    return Outcome(truth, evidence, needs=(say("the date of death"),) if truth is Truth.UNKNOWN else ())
 
 
 def _elapsed(test: Elapsed, context: Context) -> Outcome:
@@ -163,12 +171,19 @@ def _elapsed(test: Elapsed, context: Context) -> Outcome:
                 truths.append(compare_days(until, "on_or_before", due))
         if due.day is not None and due.day == until.day:
             flags.append("BOUNDARY")
-    asked = " and ".join(f"{word.replace('_', ' ')} {duration}" for word, duration in test.bounds)
+    asked = say(" and ").join(
+        f"{say(word.replace('_', ' '))} {length(duration.count, duration.unit)}"
+        for word, duration in test.bounds
+    )
     truth = all_of(truths)
-    compared = worded(f"{since} to {until}:", asked, "", truth).rstrip()
+    compared = worded(say("{first} to {last}:", first=since, last=until), asked, "", truth).rstrip()
     evidence = tuple(_compared(item, compared) for item in (*since.evidence, *until.evidence))
-    needs = (f"the exact date of {test.since.anchor.replace('_', ' ')}",) if truth is Truth.UNKNOWN else ()
-    days = counted((until.first - since.first).days, "days") if since.day and until.day else ""
+    needs = (
+        (say("the exact date of {what}", what=say(test.since.anchor.replace("_", " "))),)
+        if truth is Truth.UNKNOWN
+        else ()
+    )
+    days = length((until.first - since.first).days, "days") if since.day and until.day else ""
     return Outcome(truth, evidence, tuple(dict.fromkeys(flags)), needs, days)
 
 
@@ -179,7 +194,11 @@ def _day(test: DayIs, context: Context) -> Outcome:
     truth = compare_days(left, test.relation, right)
     compared = worded(str(left), test.relation.replace("_", " "), str(right), truth)
     evidence = tuple(_compared(item, compared) for item in (*left.evidence, *right.evidence))
-    needs = (f"the exact date of {test.moment.anchor.replace('_', ' ')}",) if truth is Truth.UNKNOWN else ()
+    needs = (
+        (say("the exact date of {what}", what=say(test.moment.anchor.replace("_", " "))),)
+        if truth is Truth.UNKNOWN
+        else ()
+    )
     return Outcome(truth, evidence, left.flags + right.flags, needs)
 
 

@@ -22,6 +22,7 @@ from adapter.model.selection import Selection
 from adapter.protocol.days import Frame, Span
 from adapter.protocol.outcome import Outcome
 from adapter.protocol.record import Record
+from adapter.protocol.saying import say
 
 Found = TypeVar("Found")
 
@@ -204,7 +205,7 @@ class Context:
     def missing(self, *moments: Moment | None) -> tuple[str, ...]:
         """What to ask for when one of these moments is not known."""
         return tuple(
-            f"the date of {moment.anchor.replace('_', ' ')}"
+            say("the date of {what}", what=say(moment.anchor.replace("_", " ")))
             for moment in moments
             if moment is not None and self.resolve(moment) is None
         )

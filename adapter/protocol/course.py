@@ -30,6 +30,7 @@ from adapter.protocol.dose_tests import change_of_dose, dose_outcome
 from adapter.protocol.gaps import gap_outcome
 from adapter.protocol.outcome import Outcome, conjunction, disjunction, merge_evidence, overall_of, unique
 from adapter.protocol.partial import PARTIAL_RECORD, is_partial, unsettled
+from adapter.protocol.saying import say, spoken
 
 Asked = Callable[[Condition, Context], Outcome]
 Lines = tuple[tuple[ResponseWord, str, Outcome], ...]
@@ -102,7 +103,9 @@ def _state_outcomes(table: tuple[ResponseLine, ...], context: Context, ask: Aske
     above: list[Outcome] = []
     for line in table:
         asked = ask(line.when, context)
-        found.append((line.state, line.because, conjunction((*(one.negated() for one in above), asked))))
+        found.append(
+            (line.state, spoken(line.because), conjunction((*(one.negated() for one in above), asked)))
+        )
         above.append(asked)
     return tuple(found)
 
@@ -117,7 +120,7 @@ def _response(test: ResponseIs, context: Context, ask: Asked) -> Outcome:
 
 def _response_at(test: ResponseIs, context: Context, ask: Asked) -> Outcome:
     if context.visit is None:
-        return Outcome(Truth.UNKNOWN, needs=("the visit that is meant",))
+        return Outcome(Truth.UNKNOWN, needs=(say("the visit that is meant"),))
     found = _in_table(test, state_outcomes(context, ask), context)
     if found.truth is Truth.UNKNOWN:
         return found
@@ -169,7 +172,7 @@ def _earlier(context: Context) -> Iterator[Context]:
 def _ladder(test: LadderIs, context: Context) -> Outcome:
     state = context.ladders.get(test.ladder)
     if state is None:
-        return Outcome(Truth.UNKNOWN, needs=(f"the ladder {test.ladder}",))
+        return Outcome(Truth.UNKNOWN, needs=(say("the ladder {name}", name=test.ladder),))
     evidence = merge_evidence(step.evidence for step in state.steps)
     if context.lost and is_partial(state.flags):
         return Outcome(Truth.UNKNOWN, evidence, state.flags, state.settles)
@@ -202,12 +205,14 @@ def _stretches(ladder: LadderState, states: tuple[str, ...], until: date) -> Ite
 def _arm(test: ArmIs, context: Context) -> Outcome:
     arms, evidence = assigned_arms(context)
     if not arms:
-        return Outcome(Truth.UNKNOWN, needs=("the assigned arm",))
+        return Outcome(Truth.UNKNOWN, needs=(say("the assigned arm"),))
     if len(arms) > 1:
-        return Outcome(Truth.UNKNOWN, evidence, ("CONFLICT",), ("which of two assigned arms is right",))
+        return Outcome(Truth.UNKNOWN, evidence, ("CONFLICT",), (say("which of two assigned arms is right"),))
     known = {arm.code for arm in context.protocol.study.arms}
     if arms[0] not in known:
-        return Outcome(Truth.UNKNOWN, evidence, ("ARM_UNKNOWN",), (f"which arm {arms[0]!r} is",))
+        return Outcome(
+            Truth.UNKNOWN, evidence, ("ARM_UNKNOWN",), (say("which arm {name!r} is", name=arms[0]),)
+        )
     return Outcome(Truth.of(arms[0] in test.arms), evidence)
 
 

@@ -14,6 +14,7 @@ from adapter.model.dates import PartialDate, add_days, add_months
 from adapter.model.decision import Evidence
 from adapter.model.kleene import Truth
 from adapter.model.selection import DateRelation
+from adapter.protocol.saying import say
 
 
 class Span(msgspec.Struct, frozen=True, cache_hash=True):
@@ -74,5 +75,7 @@ class Frame(msgspec.Struct, frozen=True, cache_hash=True):
 
     def __str__(self) -> str:
         if self.start is None:
-            return f"up to {self.end}" if self.end else "at any time"
-        return f"{self.start} to {self.end}" if self.end else f"from {self.start}"
+            return f"{say('up to ')}{self.end}" if self.end else say("at any time")
+        if self.end is None:
+            return f"{say('from ')}{self.start}"
+        return f"{self.start}{say(' to ')}{self.end}"

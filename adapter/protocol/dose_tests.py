@@ -21,6 +21,7 @@ from adapter.protocol.judge import SYMBOLS, compare_intervals, distance, worded
 from adapter.protocol.occurrences import MEDICATION_TYPES
 from adapter.protocol.outcome import Outcome, merge_evidence, unique
 from adapter.protocol.readings import collect, deciding, evidence_of, wanted
+from adapter.protocol.saying import say
 
 
 def dose_outcome(test: DoseIs, context: Context) -> Outcome:
@@ -32,7 +33,9 @@ def dose_outcome(test: DoseIs, context: Context) -> Outcome:
         return _total(test, frame, context)
     found = doses_in(test.dose.drugs, frame, context)
     if not found:
-        return Outcome(Truth.UNKNOWN, needs=(f"the daily dose of {test.dose.label}, {frame}",))
+        return Outcome(
+            Truth.UNKNOWN, needs=(say("the daily dose of {what}, {when}", what=test.dose.label, when=frame),)
+        )
     chosen = _take(found, test.dose.take)
     weight, weighed, needs = _size(test, context)
     if test.dose.weight is not None and weight is None:
@@ -80,7 +83,7 @@ def _total(test: DoseIs, frame: Frame, context: Context) -> Outcome:
         shown += [
             Evidence(Source(f"coverage/{name}"), "used", compared=compared) for name in MEDICATION_TYPES
         ]
-    needs = (f"complete records of {test.dose.label} with their doses, {frame}",)
+    needs = (say("complete records of {what} with their doses, {when}", what=test.dose.label, when=frame),)
     every = unique((*total.flags, *measured.flags, *flags))
     wanted_ = needs if truth is Truth.UNKNOWN else ()
     return Outcome(truth, merge_evidence((shown, measured.evidence)), every, wanted_, gap)
@@ -127,7 +130,7 @@ def _measured(
         return None, Outcome(Truth.UNKNOWN, pool.others(), flags), needs
     [value] = values
     flags = unique(flag for row in rows for flag in row.flags)
-    evidence = tuple(evidence_of(row, "used", compared="size that the dose goes by") for row in rows)
+    evidence = tuple(evidence_of(row, "used", compared=say("size that the dose goes by")) for row in rows)
     return value, Outcome(Truth.TRUE, (*evidence, *pool.others()), flags), ()
 
 
@@ -147,7 +150,7 @@ def _compare(test: DoseIs, dose: Interval, size: Interval | None) -> tuple[Truth
         gaps.append((truth, distance(value, limit, test.unit)))
     truth = all_of(truths)
     gap = next((text for found, text in gaps if found is truth and text), "")
-    return truth, " and ".join(said), tuple(flags), gap
+    return truth, say(" and ").join(said), tuple(flags), gap
 
 
 def _per(dose: Interval, size: Interval) -> Interval:
@@ -161,7 +164,12 @@ def _compare_target(
 ) -> tuple[Truth, str, tuple[str, ...], str]:
     """Within the tolerance of the dose by weight, which may be capped; the ends count."""
     if weight.point is None:
-        return Truth.UNKNOWN, f"{number_text(dose)} mg/d, weight {weight} kg", (), ""
+        return (
+            Truth.UNKNOWN,
+            say("{dose} mg/d, weight {weight} kg", dose=number_text(dose), weight=weight),
+            (),
+            "",
+        )
     wanted_dose = target.per_kg * weight.point
     if target.at_most is not None:
         wanted_dose = min(wanted_dose, target.at_most)
@@ -181,7 +189,9 @@ def _evidence(dose: Dose, compared: str) -> tuple[Evidence, ...]:
             concept=row.concept,
             when=row.start.iso if row.start else "",
             original=row.code.display or row.code.code,
-            value=f"{number_text(dose.value)} mg/d on {dose.day}" if dose.value is not None else "",
+            value=say("{dose} mg/d on {day}", dose=number_text(dose.value), day=dose.day)
+            if dose.value is not None
+            else "",
             compared=compared,
         )
         for row in dose.rows
@@ -199,14 +209,21 @@ def change_of_dose(test: DoseChanged, context: Context) -> Outcome:
         inside = frame.start is None or after.day >= frame.start.first
         if inside and _moved(test, before, after):
             assert before.value is not None and after.value is not None  # noqa: S101, PT018
-            said = f"{number_text(before.value)} -> {number_text(after.value)} mg/d on {after.day}"
+            said = say(
+                "{before} -> {after} mg/d on {day}",
+                before=number_text(before.value),
+                after=number_text(after.value),
+                day=after.day,
+            )
             evidence = (*evidence, *_evidence(after, said))
     if evidence:
         return Outcome(Truth.TRUE, evidence)
-    shown = tuple(item for dose in known for item in _evidence(dose, "no such change of dose"))
+    shown = tuple(item for dose in known for item in _evidence(dose, say("no such change of dose")))
     begun = [dose for dose in known if frame.start is None or dose.day <= frame.start.last]
     if not begun:
-        return Outcome(Truth.UNKNOWN, shown, (), (f"the daily dose of {test.label}, {frame}",))
+        return Outcome(
+            Truth.UNKNOWN, shown, (), (say("the daily dose of {what}, {when}", what=test.label, when=frame),)
+        )
     return Outcome(Truth.FALSE, merge_evidence((shown,)))
 
 

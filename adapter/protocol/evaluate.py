@@ -17,6 +17,7 @@ from adapter.protocol.conditions import outcome_of
 from adapter.protocol.context import Context
 from adapter.protocol.outcome import Outcome, merge_evidence, overall_of, unique
 from adapter.protocol.partial import AS_IF_WHOLE, PARTIAL_RECORD, is_partial
+from adapter.protocol.saying import say, spoken
 
 
 def evaluate(protocol: Protocol, facts: Facts, *, as_of: date, zone: tzinfo) -> Decision:
@@ -91,7 +92,7 @@ def decide(criterion: Criterion, context: Context) -> CriterionResult:
     flags |= {name for name, holds in (("READING_DIFFERS", bool(differing)), ("REVIEW", review)) if holds}
     settles = outcome.needs if verdict is Verdict.UNKNOWN else ()
     if settles and criterion.settles:
-        settles = (criterion.settles, *settles)
+        settles = (spoken(criterion.settles), *settles)
     return CriterionResult(
         id=criterion.id,
         kind=criterion.kind,
@@ -100,7 +101,7 @@ def decide(criterion: Criterion, context: Context) -> CriterionResult:
         flags=tuple(sorted(flags)),
         evidence=outcome.evidence,
         alternatives=(
-            *(Alternative(other.name, other.reading, found) for other, found in others),
+            *(Alternative(other.name, spoken(other.reading), found) for other, found in others),
             *(_as_if_whole(criterion, context) if partial else ()),
         ),
         distance=outcome.distance,
@@ -114,7 +115,7 @@ def _as_if_whole(criterion: Criterion, context: Context) -> Iterator[Alternative
     """The verdict by the records that came, if it is one: shown beside the unknown, never instead."""
     found = context.as_if_whole().result(criterion.id).verdict
     if found is not Verdict.UNKNOWN:
-        yield Alternative(PARTIAL_RECORD, AS_IF_WHOLE, found)
+        yield Alternative(PARTIAL_RECORD, spoken(AS_IF_WHOLE), found)
 
 
 def _undecidable(criterion: Criterion, why: str, children: tuple[CriterionResult, ...]) -> CriterionResult:
@@ -123,9 +124,9 @@ def _undecidable(criterion: Criterion, why: str, children: tuple[CriterionResult
         id=criterion.id,
         kind=criterion.kind,
         verdict=Verdict.UNKNOWN,
-        reason=f"whose records these are is not certain ({why})",
+        reason=say("whose records these are is not certain ({why})", why=why),
         flags=tuple(sorted(("REVIEW", why))),
-        settles=("one surviving patient record",),
+        settles=(say("one surviving patient record"),),
         review=True,
         children=children,
     )
@@ -163,14 +164,20 @@ def _read_lines(lines: tuple[Line, ...], context: Context) -> tuple[Verdict, Out
         unique(need for outcome in open_ for need in outcome.needs),
         review=any(outcome.review for outcome in open_),
     )
-    reason = "not known: " + "; ".join(outcome.needs) if outcome.needs else "no line of the rule applies"
+    reason = (
+        say("not known: {needs}", needs="; ".join(outcome.needs))
+        if outcome.needs
+        else say("no line of the rule applies")
+    )
     return Verdict.UNKNOWN, outcome, reason
 
 
 def _fired(line: Line, outcome: Outcome, passed: list[Outcome]) -> Outcome:
     needs = outcome.needs
     if line.verdict is Verdict.UNKNOWN:
-        needs = unique((*((line.because,) if line.because else ()), *(n for o in passed for n in o.needs)))
+        needs = unique(
+            (*((spoken(line.because),) if line.because else ()), *(n for o in passed for n in o.needs))
+        )
     return Outcome(
         outcome.truth,
         merge_evidence((outcome.evidence, *(earlier.evidence for earlier in passed))),
@@ -184,8 +191,9 @@ def _fired(line: Line, outcome: Outcome, passed: list[Outcome]) -> Outcome:
 def _reason(line: Line, outcome: Outcome) -> str:
     compared = next((item.compared for item in outcome.evidence if item.role == "used" and item.compared), "")
     if line.because:
-        return f"{line.because} ({compared})" if compared else line.because
-    return compared or line.verdict.value.replace("_", " ")
+        because = spoken(line.because)
+        return f"{because} ({compared})" if compared else because
+    return compared or say(line.verdict.value.replace("_", " "))
 
 
 def _fingerprinted(decision: Decision) -> Decision:

@@ -11,7 +11,6 @@ from datetime import date, timedelta
 from fractions import Fraction
 
 from adapter.model.course import GapIs
-from adapter.model.dates import counted
 from adapter.model.decision import Evidence
 from adapter.model.facts import Intervention
 from adapter.model.kleene import Truth
@@ -20,6 +19,7 @@ from adapter.protocol.context import Context
 from adapter.protocol.judge import SYMBOLS, compare_intervals, distance, worded
 from adapter.protocol.occurrences import MEDICATION_TYPES
 from adapter.protocol.outcome import Outcome, unique
+from adapter.protocol.saying import length, say
 
 Run = tuple[date, date]
 
@@ -31,7 +31,7 @@ def gap_outcome(test: GapIs, context: Context, held: tuple[Run, ...]) -> Outcome
     start, end = frame.start.day, frame.end.last if frame.end else context.as_of.last
     rows = [row for row in context.record.interventions if row.concept in test.drugs and _counts(row)]
     if not rows or start > end:
-        return Outcome(Truth.UNKNOWN, needs=(f"records of {test.label}, {frame}",))
+        return Outcome(Truth.UNKNOWN, needs=(say("records of {what}, {when}", what=test.label, when=frame),))
     sure = [run for row in rows if (run := _sure(row, context.as_of.last))]
     possible = [run for row in rows if (run := _possible(row, context.as_of.last))]
     longest = _longest(sorted((*sure, *held)), start, end)
@@ -41,14 +41,20 @@ def gap_outcome(test: GapIs, context: Context, held: tuple[Run, ...]) -> Outcome
     limit = Interval.exactly(test.days)
     truth = compare_intervals(value, test.comparison, limit)
     unit = "day" if value.point == 1 else "days"
-    shown = f"longest gap {value} {unit}" + (f" ({longest[1]} to {longest[2]})" if longest[0] else "")
-    compared = worded(shown, SYMBOLS[test.comparison], counted(test.days, "days"), truth)
+    shown = say(f"longest gap {{value}} {unit}", value=value)
+    if longest[0]:
+        shown += say(" ({first} to {last})", first=longest[1], last=longest[2])
+    compared = worded(shown, SYMBOLS[test.comparison], length(test.days, "days"), truth)
     flags = list(unique(flag for row in rows for flag in row.flags if flag == "REQUEST_ONLY"))
     if all(row.kind != "administration" for row in rows):
         flags.append("GAP_FROM_SUPPLY")
     if value.point == test.days:
         flags.append("BOUNDARY")
-    needs = (f"complete records of {test.label}, {frame}",) if truth is Truth.UNKNOWN else ()
+    needs = (
+        (say("complete records of {what}, {when}", what=test.label, when=frame),)
+        if truth is Truth.UNKNOWN
+        else ()
+    )
     evidence = tuple(_evidence(row, compared) for row in rows)
     return Outcome(truth, evidence, tuple(flags), needs, distance(value, limit, "days"))
 

@@ -25,6 +25,7 @@ from adapter.model.selection import (
 from adapter.protocol.context import Context
 from adapter.protocol.days import Span, compare_days
 from adapter.protocol.readings import collect, deciding
+from adapter.protocol.saying import say, spoken
 
 SYMBOLS: dict[Comparison, str] = {"above": ">", "at_least": ">=", "below": "<", "at_most": "<=", "equal": "="}
 _RANGE = re.compile(r"(?P<low>[\d.]+)\s*(?:-|–|~|to)\s*(?P<high>[\d.]+)")
@@ -56,7 +57,10 @@ def judge(row: Finding, test: ReadingTest, context: Context) -> Judged:
             given = row.value_code or row.answer or row.original
             return Judged(Truth.of(given in codes), _answered(given, codes))
         case MeasuredBy(methods=methods):
-            return Judged(Truth.of(row.method in methods), f"method {row.method or 'not stated'}")
+            return Judged(
+                Truth.of(row.method in methods),
+                say("method {name}", name=row.method) if row.method else say("method not stated"),
+            )
         case DayTest(relation=relation, moment=moment):
             other = context.resolve(moment)
             if row.value_date is None or other is None:
@@ -65,18 +69,27 @@ def judge(row: Finding, test: ReadingTest, context: Context) -> Judged:
             compared = worded(row.value_date.iso, relation.replace("_", " "), str(other), truth)
             return Judged(truth, compared)
         case Exists():
-            return Judged(Truth.TRUE, "exists")
+            return Judged(Truth.TRUE, say("exists"))
 
 
 def worded(left: str, relation: str, right: str, truth: Truth) -> str:
     """``9 g/d > 8 g/d``, ``26 g/L not < 25 g/L``, ``>5 g/d > 8 g/d undecided``."""
-    word = f"not {relation}" if truth is Truth.FALSE else relation
+    relation = spoken(relation)
+    word = f"{say('not ')}{relation}" if truth is Truth.FALSE else relation
     said = f"{left} {word} {right}".rstrip()
-    return f"{said} undecided" if truth is Truth.UNKNOWN else said
+    return f"{said}{say(' undecided')}" if truth is Truth.UNKNOWN else said
+
+
+def _limit(amount: Amount) -> str:
+    name = amount.of.replace("_", " ")
+    return amount.text.replace(amount.of, say(name)) if say(name) != name else amount.text
 
 
 def _answered(given: str, wanted: tuple[str, ...]) -> str:
-    return f"answer {given}" if given in wanted else f"answer {given}, not {' or '.join(wanted)}"
+    if given in wanted:
+        return f"{say('answer ')}{spoken(given)}"
+    others = say(" or ").join(map(spoken, wanted))
+    return f"{say('answer ')}{spoken(given)}{say(', not ')}{others}"
 
 
 def _answer(row: Finding, answers: tuple[str, ...]) -> Judged:
@@ -85,14 +98,14 @@ def _answer(row: Finding, answers: tuple[str, ...]) -> Judged:
     if row.answer in answers:
         return Judged(Truth.TRUE, compared)
     if row.answer in ("equivocal", "invalid"):
-        return Judged(Truth.UNKNOWN, compared, needs=("a clear positive or negative result",))
+        return Judged(Truth.UNKNOWN, compared, needs=(say("a clear positive or negative result"),))
     return Judged(Truth.FALSE, compared)
 
 
 def _bounds(row: Finding, test: Bounds, context: Context) -> Judged:
     value = row.value if row.value is not None else _from_words(row, test)
     if value is None:
-        return Judged(Truth.UNKNOWN, needs=("a number",))
+        return Judged(Truth.UNKNOWN, needs=(say("a number"),))
     parts = [_bound(value, row, bound, context) for bound in test.bounds]
     if len(parts) == 1:
         return parts[0]
@@ -100,7 +113,7 @@ def _bounds(row: Finding, test: Bounds, context: Context) -> Judged:
     decisive = [part for part in parts if part.truth is truth]
     return Judged(
         truth,
-        " and ".join(part.compared for part in parts),
+        say(" and ").join(part.compared for part in parts),
         tuple(dict.fromkeys(flag for part in decisive for flag in part.flags)),
         tuple(dict.fromkeys(need for part in decisive for need in part.needs))
         if truth is Truth.UNKNOWN
@@ -118,13 +131,19 @@ def _bound(value: Interval, row: Finding, bound: Bound, context: Context) -> Jud
     truth = compare_intervals(value, bound.comparison, threshold)
     compared = worded(f"{brief(value)} {unit}", symbol, f"{brief(threshold)} {unit}", truth)
     if bound.amount.of:
-        compared += f" ({bound.amount.text})"
+        compared += f" ({_limit(bound.amount)})"
     flags: tuple[str, ...] = ()
     if threshold.point is not None and value.touches(threshold.point) and value.contains(threshold.point):
         flags = ("BOUNDARY",)
     needs: tuple[str, ...] = ()
     if truth is Truth.UNKNOWN:
-        needs = (f"an exact value: {value} {unit} does not settle {symbol} {threshold} {unit}",)
+        needs = (
+            say(
+                "an exact value: {value} does not settle {limit}",
+                value=f"{value} {unit}",
+                limit=f"{symbol} {threshold} {unit}",
+            ),
+        )
     return Judged(truth, compared, flags, needs, (value, threshold, unit))
 
 
@@ -152,10 +171,10 @@ def distance(value: Interval, threshold: Interval, unit: str) -> str:
         return ""
     gap = value.point - threshold.point
     if not gap:
-        return "exactly at the threshold"
-    said = "day" if unit == "days" and abs(gap) == 1 else unit
+        return say("exactly at the threshold")
+    said = say("day" if abs(gap) == 1 else unit) if unit == "days" else unit
     size = f"{brief(Interval.exactly(abs(gap)))} {said}".rstrip()
-    return f"{size} {'above' if gap > 0 else 'below'}"
+    return f"{size}{say(' above' if gap > 0 else ' below')}"
 
 
 def _threshold(amount: Amount, row: Finding, context: Context) -> tuple[Interval | None, tuple[str, ...]]:
@@ -168,7 +187,10 @@ def _threshold(amount: Amount, row: Finding, context: Context) -> tuple[Interval
             limit = None if limits is None else limits.high if amount.of == "upper_limit" else limits.low
             if limit is None:
                 name = amount.of.replace("_", " ")
-                return None, ("NO_REFERENCE_RANGE", f"the laboratory's {name} for {row.concept}")
+                return None, (
+                    "NO_REFERENCE_RANGE",
+                    say("the laboratory's {limit} for {what}", limit=say(name), what=row.concept),
+                )
             return Interval.exactly(limit * amount.value), ()
     selection = context.readings[amount.reading]
     pool = collect(selection, context)
@@ -176,7 +198,7 @@ def _threshold(amount: Amount, row: Finding, context: Context) -> tuple[Interval
     values = {found.value for found in rows}
     if len(values) != 1:
         flag = "CONFLICT" if values else "NO_REFERENCE_READING"
-        return None, (flag, f"the reading {amount.reading.replace('_', ' ')}")
+        return None, (flag, say("the reading {name}", name=amount.reading.replace("_", " ")))
     [found] = values
     assert found is not None  # noqa: S101 - readings without a value were left out above
     return found.scaled(amount.value), ()

@@ -22,6 +22,7 @@ from adapter.protocol.context import Context
 from adapter.protocol.judge import SYMBOLS, fixed, worded
 from adapter.protocol.outcome import unique
 from adapter.protocol.readings import collect, deciding, evidence_of, wanted
+from adapter.protocol.saying import say
 
 ANY = Interval(None, None)
 
@@ -179,7 +180,7 @@ def _change(measure: Measure, row: Finding, reference: _Reference) -> Value:
     assert start is not None and end is not None  # noqa: S101, PT018 - both were chosen for having a value
     direction = "fall" if measure.kind == "fall" else "rise"
     change = relative_change(start, end, direction).scaled(100)
-    said = f"{direction} {brief(start)} -> {brief(end)} = {brief(change)} %"
+    said = f"{say(direction)} {brief(start)} -> {brief(end)} = {brief(change)} %"
     return Value(row, change, said, unique((*reference.row.flags, *row.flags)), (), reference.row)
 
 
@@ -201,6 +202,8 @@ def highest(values: tuple[Interval, ...]) -> Interval:
     """The interval of the highest of some numbers of which each lies in one of the intervals."""
     if not values:
         return ANY
+    if len(values) == 1 and values[0].point is not None:
+        return values[0]
     lows = [value for value in values if value.low is not None]
     low = max((value.low for value in lows if value.low is not None), default=None)
     low_closed = all(value.low_closed for value in lows if value.low == low)
@@ -213,13 +216,15 @@ def highest(values: tuple[Interval, ...]) -> Interval:
 
 def worst(values: tuple[Interval, ...], measure: Measure) -> Interval:
     """The worst of some numbers: the highest, or the lowest if the measure says so."""
-    if measure.worst == "highest":
+    if measure.worst == "highest" or (len(values) == 1 and values[0].point is not None):
         return highest(values)
     return highest(tuple(value.scaled(-1) for value in values)).scaled(-1)
 
 
 def worst_of(values: tuple[Value, ...], measure: Measure) -> Value:
     """The reading that makes the day's value."""
+    if len(values) == 1:
+        return values[0]
 
     def height(value: Value) -> tuple[bool, Fraction, str]:
         edge = value.value.low if measure.worst == "highest" else value.value.high

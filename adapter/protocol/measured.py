@@ -11,6 +11,7 @@ from adapter.protocol.context import Context
 from adapter.protocol.judge import judge
 from adapter.protocol.outcome import Outcome, unique
 from adapter.protocol.readings import Pool, answering, collect, deciding, evidence_of, surely_after, wanted
+from adapter.protocol.saying import say
 
 
 def reading_outcome(test: ReadingIs, context: Context) -> Outcome:
@@ -32,7 +33,11 @@ def _nothing_decides(selection: Selection, pool: Pool, context: Context) -> Outc
     if not pool.troubled and pool.support:
         flags = ("SUPPORT_ONLY",)
     few = selection.take in AVERAGES and len(pool.valid) < selection.minimum
-    why = f"fewer than {selection.minimum} readings" if few else "not of the kind asked for"
+    why = (
+        say("fewer than {count} readings", count=selection.minimum)
+        if few
+        else say("not of the kind asked for")
+    )
     shown = tuple(evidence_of(row, "ignored", why=why) for row in pool.valid)
     needs = wanted(selection, selection.period, context)
     return Outcome(Truth.UNKNOWN, (*shown, *pool.others()), flags, needs)
@@ -56,9 +61,9 @@ def _chosen_decide(
     needs = unique(text for _, found in judged for text in found.needs)
     if len(judged) > 1 and truth is Truth.UNKNOWN and not needs:
         flags = unique((*flags, "CONFLICT"))
-        needs = ("which of the readings of the same time is right",)
+        needs = (say("which of the readings of the same time is right"),)
     if "CONFLICT" in newer and (average or test.selection.take == "latest"):
-        truth, needs = Truth.UNKNOWN, ("which of the contradicting newer readings is right",)
+        truth, needs = Truth.UNKNOWN, (say("which of the contradicting newer readings is right"),)
     against = truth is not Truth.UNKNOWN and any(found.truth is ~truth for _, found in others)
     if test.selection.take in ("latest", "nearest") and against:
         flags = (*flags, "READINGS_DISAGREE")
@@ -67,7 +72,7 @@ def _chosen_decide(
 
 
 def _why(test: ReadingIs) -> str:
-    return f"not the {test.selection.take}"
+    return say(f"not the {test.selection.take}")
 
 
 def _surely_older(row: Finding, chosen: tuple[Finding, ...]) -> bool:

@@ -36,6 +36,7 @@ from adapter.protocol.ladder import climb
 from adapter.protocol.outcome import merge_evidence
 from adapter.protocol.partial import AS_IF_WHOLE, PARTIAL_RECORD, is_partial
 from adapter.protocol.readings import collect, deciding
+from adapter.protocol.saying import say
 
 
 def monitor(
@@ -145,7 +146,7 @@ def visit_state(visit: Visit, zero: date, context: Context) -> VisitState:
         first=first,
         last=last,
         response=response,
-        reason=holds[1] if holds else "not known: " + "; ".join(needs),
+        reason=holds[1] if holds else say("not known: {needs}", needs="; ".join(needs)),
         evidence=evidence,
         alternatives=others,
         flags=(*(("READING_DIFFERS",) if differs else ()), *((PARTIAL_RECORD,) if partial else ())),

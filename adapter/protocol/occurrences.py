@@ -7,7 +7,7 @@ concept says so *and* coverage says that the records were completely fetched for
 
 from __future__ import annotations
 
-from adapter.model.dates import PartialDate, counted
+from adapter.model.dates import PartialDate
 from adapter.model.decision import Evidence
 from adapter.model.facts import Event, Intervention, Source
 from adapter.model.kleene import Truth, all_of, any_of
@@ -16,6 +16,7 @@ from adapter.model.selection import EventTest, ExposureTest
 from adapter.protocol.context import Context
 from adapter.protocol.days import Frame, Span, compare_days
 from adapter.protocol.outcome import Outcome, unique
+from adapter.protocol.saying import length, say
 
 MEDICATION_TYPES = (
     "MedicationAdministration",
@@ -39,7 +40,7 @@ def event_outcome(test: EventTest, context: Context) -> Outcome:
         return Outcome(truth, evidence, flags)
     if any(row.presence == "unconfirmed" for row, fits in rows if fits is Truth.UNKNOWN):
         flags = (*flags, "UNCONFIRMED")
-    return Outcome(truth, evidence, flags, (f"confirmation of {test.label} with its dates",))
+    return Outcome(truth, evidence, flags, (say("confirmation of {what} with its dates", what=test.label),))
 
 
 def _events(test: EventTest, context: Context) -> list[Event]:
@@ -110,7 +111,9 @@ def _undated(test: EventTest) -> Truth:
 def _event_evidence(row: Event, fits: Truth) -> Evidence:
     why = ""
     if fits is not Truth.TRUE:
-        why = row.excluded or ("may fit" if fits is Truth.UNKNOWN else f"does not fit ({row.presence})")
+        why = row.excluded or (
+            say("may fit") if fits is Truth.UNKNOWN else say(f"does not fit ({row.presence})")
+        )
     return Evidence(
         source=row.source,
         role="used" if fits is not Truth.FALSE else "ignored",
@@ -137,7 +140,7 @@ def exposure_outcome(test: ExposureTest, context: Context) -> Outcome:
     flags = unique(flag for row, fits in rows if fits is truth for flag in row.flags)
     if truth is Truth.TRUE:
         return Outcome(truth, evidence, unique((*flags, *boundary)), distance=_nearest_exposure(rows, frame))
-    return Outcome(truth, evidence, flags, (f"exact dates and route of {test.label}",))
+    return Outcome(truth, evidence, flags, (say("exact dates and route of {what}", what=test.label),))
 
 
 def _exposures(test: ExposureTest, context: Context) -> list[Intervention]:
@@ -214,13 +217,22 @@ def _nearest_exposure(rows: list[tuple[Intervention, Truth]], frame: Frame) -> s
         if fits is Truth.TRUE and not row.ongoing and (finish := _last_day(row)) is not None
         if frame.start is not None and finish.day is not None and frame.start.day is not None
     ]
-    return f"last exposure {counted(max(days), 'days')} after {frame.start}" if days else ""
+    if not days:
+        return ""
+    ago = length(max(days), "days")
+    return say("last exposure {ago} after {day}", ago=ago, day=frame.start)
+
+
+def _until(ongoing: bool, finish: PartialDate | None) -> str:
+    if ongoing:
+        return say("still taken")
+    return f"{say('last exposure ')}{finish.iso}" if finish else say("end not known")
 
 
 def _exposure_evidence(row: Intervention, fits: Truth, period: str) -> Evidence:
     finish = _last_day(row)
-    last = "still taken" if row.ongoing else f"last exposure {finish.iso}" if finish else "end not known"
-    misfit = "" if fits is Truth.TRUE else "may fit" if fits is Truth.UNKNOWN else "does not fit"
+    last = _until(row.ongoing, finish)
+    misfit = "" if fits is Truth.TRUE else say("may fit") if fits is Truth.UNKNOWN else say("does not fit")
     return Evidence(
         source=row.source,
         role="ignored" if fits is Truth.FALSE else "used",
@@ -228,7 +240,7 @@ def _exposure_evidence(row: Intervention, fits: Truth, period: str) -> Evidence:
         when=row.start.iso if row.start else "",
         original=row.code.display or row.code.code,
         value=row.kind,
-        compared=f"{last}; period {period}",
+        compared=f"{last}{say('; period ')}{period}",
         why=row.excluded or misfit,
     )
 
@@ -253,11 +265,17 @@ def _silent(
     covered = bool(types) and all(context.record.covers(name, start, end) for name in types)
     if test.silence == "absent_if_covered" and covered:
         said = tuple(
-            Evidence(Source(f"coverage/{name}"), "used", compared=f"no record of {test.label}, {frame}")
+            Evidence(
+                Source(f"coverage/{name}"),
+                "used",
+                compared=say("no record of {what}, {when}", what=test.label, when=frame),
+            )
             for name in types
         )
         return Outcome(Truth.FALSE, (*evidence, *said))
-    return Outcome(Truth.UNKNOWN, evidence, needs=(f"a statement about {test.label}, {frame}",))
+    return Outcome(
+        Truth.UNKNOWN, evidence, needs=(say("a statement about {what}, {when}", what=test.label, when=frame),)
+    )
 
 
 def near_occurrence(

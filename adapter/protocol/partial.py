@@ -43,6 +43,7 @@ from adapter.model.rules import (
 from adapter.model.selection import Amount, EventTest, Exists, ExposureTest, NotDuring, Selection, Timed
 from adapter.protocol.context import Context
 from adapter.protocol.outcome import Outcome, unique
+from adapter.protocol.saying import say
 
 PARTIAL_RECORD = "PARTIAL_RECORD"
 LIMITED_SCOPE = "LIMITED_SCOPE"
@@ -182,7 +183,8 @@ def lost_part(resource_type: str, context: Context) -> str:
         if row.resource_type == resource_type and row.reason
     }
     said = f" ({'; '.join(sorted(why))})" if why else ""
-    return f"the {resource_type} records that were asked for and did not come{said}"
+    records = say("the {type} records that were asked for and did not come", type=resource_type)
+    return f"{records}{said}"
 
 
 def is_partial(flags: Iterable[str]) -> bool:

@@ -23,6 +23,7 @@ from adapter.protocol.averages import AVERAGES, averaged
 from adapter.protocol.context import Context
 from adapter.protocol.days import Frame, Span
 from adapter.protocol.occurrences import near_occurrence
+from adapter.protocol.saying import say
 from adapter.protocol.timing import timing_of
 
 TROUBLES = frozenset(
@@ -58,9 +59,9 @@ class Pool(msgspec.Struct, frozen=True):
     def others(self) -> tuple[Evidence, ...]:
         """Evidence for everything that did not decide."""
         rows = [evidence_of(row, "ignored", why=why) for row, why in (*self.troubled, *self.ignored)]
-        rows += [evidence_of(row, "support", why="support only") for row in self.support]
+        rows += [evidence_of(row, "support", why=say("support only")) for row in self.support]
         if self.outside is not None and not self.valid:
-            rows.append(evidence_of(self.outside, "ignored", why="outside the window"))
+            rows.append(evidence_of(self.outside, "ignored", why=say("outside the window")))
         return tuple(rows)
 
 
@@ -86,13 +87,13 @@ def _collected(selection: Selection, frame: Frame, context: Context) -> Pool:
         elif row.excluded and row.excluded not in TROUBLES:
             ignored.append((row, row.excluded))
         elif row.use == "NEVER" or (selection.methods and row.method not in selection.methods):
-            ignored.append((row, "NEVER_USE" if row.use == "NEVER" else "other method"))
+            ignored.append((row, "NEVER_USE" if row.use == "NEVER" else say("other method")))
         elif row.use == "SUPP":
             support.append(row)
         elif trouble := row.excluded or _date_trouble(row, inside):
             troubled.append((row, trouble))
         elif (guard := _disturbed(row, selection.not_during, context)) is not None:
-            (troubled if guard.flag else ignored).append((row, guard.flag or "set aside by not_during"))
+            (troubled if guard.flag else ignored).append((row, guard.flag or say("set aside by not_during")))
         elif selection.timed is None:
             valid.append(row)
         else:
@@ -104,7 +105,7 @@ def _collected(selection: Selection, frame: Frame, context: Context) -> Pool:
                 (troubled if standing.verdict == "troubled" else ignored).append((row, standing.why))
     if selection.last:
         older = [row for row in valid if _outdated(row, valid, selection.last)]
-        ignored += [(row, f"not among the last {selection.last}") for row in older]
+        ignored += [(row, say("not among the last {count}", count=selection.last)) for row in older]
         troubled = [(row, why) for row, why in troubled if not _outdated(row, valid, selection.last)]
         valid = [row for row in valid if row not in older]
     return Pool(frame, tuple(valid), tuple(troubled), tuple(support), tuple(ignored), outside)
@@ -258,5 +259,6 @@ def wanted(selection: Selection, period: Period, context: Context) -> tuple[str,
     if frame is None:
         return context.missing(period.start, period.end)
     if selection.take in AVERAGES and selection.minimum > 1:
-        return (f"at least {selection.minimum} usable readings of {selection.label}, collected {frame}",)
-    return (f"a usable reading of {selection.label}, collected {frame}",)
+        phrase = "at least {count} usable readings of {what}, collected {when}"
+        return (say(phrase, count=selection.minimum, what=selection.label, when=frame),)
+    return (say("a usable reading of {what}, collected {when}", what=selection.label, when=frame),)

@@ -43,6 +43,7 @@ from adapter.protocol.amounts import (
     read_plain_amount,
 )
 from adapter.protocol.course_grammar import read_selected, read_timed
+from adapter.protocol.saying import say, spoken
 from adapter.protocol.tree import Tree
 
 _ENDS: tuple[Literal["earliest", "latest"], ...] = ("earliest", "latest")
@@ -86,7 +87,7 @@ def read_selection(fields: dict[str, Tree], where: str, scope: Scope) -> Selecti
         concepts=tuple(
             dict.fromkeys(name for concept in concepts for name in scope.vocabulary.with_narrower(concept))
         ),
-        label=" or ".join(scope.vocabulary.concepts[concept].label or concept for concept in concepts),
+        label=say(" or ").join(scope.vocabulary.concepts[concept].label or concept for concept in concepts),
         take=take,
         near=read_moment(fields["near"], scope) if "near" in fields else None,
         period=read_period(fields, scope),
@@ -211,7 +212,7 @@ def read_event(fields: dict[str, Tree], where: str, scope: Scope) -> EventTest:
     presence = _read_presence(fields["presence"]) if "presence" in fields else ("present",)
     return EventTest(
         concepts=concepts,
-        label=" or ".join(_label(name, scope) for name in named),
+        label=say(" or ").join(_label(name, scope) for name in named),
         presence=presence,
         period=read_period(fields, scope),
         timing=fields["timing"].one_of(words.TIMINGS, "timing") if "timing" in fields else "overlap",
@@ -261,11 +262,11 @@ def read_exposure(fields: dict[str, Tree], where: str, scope: Scope) -> Exposure
     others = fields["other_than"].one_or_more() if "other_than" in fields else []
     covered = by == "drug" and all(drugs[name].silence == "absent_if_covered" for name in names)
     kinds = fields["kind"].one_or_more() if "kind" in fields else []
-    label = " or ".join((drugs[name].label or name) if by == "drug" else name for name in names)
+    label = say(" or ").join((drugs[name].label or name) if by == "drug" else spoken(name) for name in names)
     return ExposureTest(
         by=by,
         names=names,
-        label=label if by == "drug" else f"drug of {by} {label}",
+        label=label if by == "drug" else say(f"drug of {by} {{name}}", name=label),
         other_than=tuple(item.one_of(tuple(drugs), "drug") for item in others),
         period=read_period(fields, scope),
         systemic=fields["systemic"].yes_or_no() if "systemic" in fields else False,

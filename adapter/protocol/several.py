@@ -16,6 +16,7 @@ from adapter.protocol.context import Context
 from adapter.protocol.judge import SYMBOLS, Judged, judge, worded
 from adapter.protocol.outcome import Outcome, merge_evidence, unique
 from adapter.protocol.readings import Pool, answering, collect, evidence_of, wanted
+from adapter.protocol.saying import say
 
 
 class _Counted(msgspec.Struct, frozen=True):
@@ -60,14 +61,19 @@ def share_outcome(test: Share, context: Context) -> Outcome:
     share = Interval(low, high)
     truth = share.compare(test.bound.comparison, test.bound.amount.value)
     limit = f"{brief(Interval.exactly(test.bound.amount.value))} %"
-    whole = worded(f"{brief(share)} % of {total} readings", SYMBOLS[test.bound.comparison], limit, truth)
+    whole = worded(
+        say("{share} % of {total} readings", share=brief(share), total=total),
+        SYMBOLS[test.bound.comparison],
+        limit,
+        truth,
+    )
     flags = ("BOUNDARY",) if share.point == test.bound.amount.value else ()
     return Outcome(
         truth,
         tuple(_beginning(whole, item) for item in _shown(counted, pool, truth)),
         flags,
         needs if truth is Truth.UNKNOWN else (),
-        f"{share} % of {total} readings",
+        say("{share} % of {total} readings", share=share, total=total),
     )
 
 

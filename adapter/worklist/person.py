@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from adapter.errors import ConfigError
-from adapter.explaining import chains_of, ladders_of, voice_of
+from adapter.explaining import chains_of, ladders_of, teller, voice_of
 from adapter.model.decision import Decision
 from adapter.model.issue import Issue
 from adapter.model.monitoring import Due, Monitoring, VisitState
 from adapter.model.protocol import Criterion, Protocol
+from adapter.protocol import settle
+from adapter.protocol.answers import answer_to
 from adapter.protocol.chain import Chain, results_of
 from adapter.protocol.ladder_chain import LadderChain
 from adapter.protocol.render.voice import Language, Voice
@@ -22,6 +24,7 @@ from adapter.source.landing import open_landing
 from adapter.trial import Workspace
 from adapter.worklist.board import Board
 from adapter.worklist.candidate import Row, Waiting, waiting
+from adapter.worklist.questionnaire import form
 from adapter.worklist.timeline import Span, Timeline, timeline
 
 BLOCKS = ("inclusion", "exclusion", "endpoints", "exits", "doses", "safety", "deviations")
@@ -36,7 +39,8 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class Person(msgspec.Struct, frozen=True):
-    """Everything on the page that the runs left; ``blocks`` are the criteria by kind."""
+    """Everything on the page that the runs left; ``blocks`` are the criteria by kind, ``said`` the language
+    of reasons, ``needs`` how the need of an answer is said, by the question's linkId."""
 
     row: Row
     decision: Decision
@@ -49,6 +53,8 @@ class Person(msgspec.Struct, frozen=True):
     timeline: Timeline
     issues: tuple[Issue, ...]
     merged: tuple[str, ...]
+    said: Language = "en"
+    needs: Mapping[str, str] = {}
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -62,17 +68,26 @@ class Identity(msgspec.Struct, frozen=True):
 def person(board: Board, row: Row, language: Language, span: Span = "all") -> Person:
     """The page of one row of the board."""
     trial = board.trial
-    decision, facts = board.decision(row), board.facts(row)
-    followed = board.followed.get(row.subject)
+    kept, facts = board.decision(row), board.facts(row)
+    tells = teller(trial, language)
+    decision = tells.decision(kept, facts)
+    followed = tells.monitoring(board.followed.get(row.subject), facts)
     voice = voice_of(trial, language)
     results = results_of(decision, followed)
-    chains = {found.id: found for found in chains_of(trial, results, "", voice, board.ladders)}
-    waits = waiting(trial.protocol, decision)
-    texts = texts_of(trial.protocol, language)
+    said: Language = language if decision is not kept else "en"
+    questions = form(trial.protocol, language)
+    with teller(trial, said).speaking():
+        chains = {found.id: found for found in chains_of(trial, results, "", voice, board.ladders)}
+        needs = {one.link: answer_to(one.link) for one in (questions.questions if questions else ())}
+    waits = waiting(trial.protocol, kept)
+    texts, settles = texts_of(trial.protocol, language), _settles(trial.protocol, decision)
     return Person(
         row=row,
         decision=decision,
-        waiting=tuple(msgspec.structs.replace(one, text=texts[one.criterion]) for one in waits),
+        waiting=tuple(
+            msgspec.structs.replace(one, text=texts[one.criterion], settles=settles[one.criterion])
+            for one in waits
+        ),
         blocks={
             name: tuple(_items(tops, chains, {one.criterion for one in waits} | set(row.failed)))
             for name, tops in _blocks(trial.protocol).items()
@@ -92,6 +107,8 @@ def person(board: Board, row: Row, language: Language, span: Span = "all") -> Pe
         ),
         issues=facts.issues,
         merged=facts.subjects[0].merged,
+        said=said,
+        needs=needs,
     )
 
 
@@ -129,6 +146,11 @@ def identity(workspace: Workspace, subjects: Iterable[str]) -> Identity:
                 _name(found), tuple(one.value for one in found.identifier if one.value), found.birthDate
             )
     return Identity("", (), "")
+
+
+def _settles(protocol: Protocol, decision: Decision) -> dict[str, tuple[str, ...]]:
+    """What would settle each open question, in the language in which the decision is said."""
+    return {one.id: one.settles for one in settle(protocol, decision)}
 
 
 class _HumanName(msgspec.Struct, frozen=True):

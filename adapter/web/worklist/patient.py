@@ -19,7 +19,7 @@ from adapter.store.ledger import receipts_of
 from adapter.store.outbox import Leave, OutboxRow
 from adapter.store.outbox_state import may as may_move
 from adapter.web.access import Denied, allowed
-from adapter.web.frame import Pages, language_for
+from adapter.web.frame import TAGS, Pages, language_for
 from adapter.web.signin import Signature, sign
 from adapter.web.texts import Language, Voice
 from adapter.web.worklist.counter import Counter
@@ -82,8 +82,12 @@ def add(routes: APIRouter, counter: Counter, pages: Pages) -> None:
             blocking=[
                 item for name in ("inclusion", "exclusion") for item in shown.blocks[name] if item.blocks
             ],
+            said=TAGS[shown.said],
             reviews=[one for top in shown.decision.criteria for one in top.walk() if one.review],
-            asks=[f"an answer to the question {link!r}" for link in asked_links],
+            asks=[shown.needs[link] for link in asked_links if link in shown.needs],
+            questions_asked={
+                shown.needs[one.link]: one.text for one in (questions.questions if questions else ())
+            },
             asked={one.link: one.text for one in (questions.questions if questions else ())},
             attested=_attested(counter, row, questions, language),
             notes=counter.casebook.notes(row.subject),
