@@ -165,6 +165,17 @@ async def test_a_planted_session_is_not_taken_over(browser: Browser, login: Logi
     assert browser.number() not in ("", "B" * 43)
 
 
+async def test_signing_in_again_ends_the_session_before(
+    browser: Browser, login: Login, engine: Engine
+) -> None:
+    await enter(browser, login, "ann")
+    before = browser.number()
+    await enter(browser, login, "ann")
+    assert browser.number() != before
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM session").scalar_one() == 1
+
+
 async def test_signing_asks_for_the_same_person_again(
     browser: Browser, login: Login, engine: Engine, hospital: Site
 ) -> None:
