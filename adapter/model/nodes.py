@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
-from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
 import msgspec
 
 from adapter.model.dates import add_days, add_months, counted
 
-_MONTH = Fraction("30.4375")
+_MONTH = 487
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
@@ -62,9 +61,9 @@ class Offset(Node, frozen=True, kw_only=True):
         return add_days(add_months(day, self.months), self.days)
 
     @property
-    def order(self) -> Fraction:
-        """Nominal days, to put offsets in order: a month is 30.4375 of them."""
-        return self.months * _MONTH + self.days
+    def order(self) -> int:
+        """Sixteenths of nominal days, to put offsets in order: a month is 30.4375 days."""
+        return self.months * _MONTH + self.days * 16
 
     def __str__(self) -> str:
         if not self.months:

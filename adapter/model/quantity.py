@@ -25,7 +25,7 @@ Comparison = Literal["above", "at_least", "below", "at_most", "equal"]
 class Interval(msgspec.Struct, frozen=True, order=False, dict=True):
     """All numbers between two bounds; ``None`` is unbounded. Unit-less: the owner states the unit.
 
-    Its texts are worked out once and kept with it.
+    Its point and its texts are worked out once and kept with it.
     """
 
     low: Fraction | None
@@ -55,7 +55,7 @@ class Interval(msgspec.Struct, frozen=True, order=False, dict=True):
                 return cls(number, None)
         raise ValueError(f"not a FHIR quantity comparator: {comparator!r}")
 
-    @property
+    @kept
     def point(self) -> Fraction | None:
         """The one number this interval holds, or None if it holds more than one."""
         low, high = self.low, self.high
