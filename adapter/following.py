@@ -34,6 +34,12 @@ class Answer(msgspec.Struct, frozen=True):
     direct: bool = False
 
 
+def waits(trial: Trial, inbox: Inbox, now: datetime, sweep_every: timedelta = SWEEP_EVERY) -> bool:
+    """Whether there is anything to :func:`answer`."""
+    late = due(trial.site.subscriptions, inbox.channels(), now, sweep_every)
+    return bool(late) or inbox.waits(now)
+
+
 class _Look(NamedTuple):
     landing: Landing
     report: SyncReport

@@ -163,7 +163,7 @@ def renew(
     if any(row.as_of != day for row in before.rows) or others.keys() != enrolled.keys() - judged:
         return monitor(trial, workspace, as_of=day)
     facts = screening.facts.by_subject() if judged & enrolled.keys() else {}
-    ladders = load_ladders(trial.folder, trial.vocabulary, rules)
+    ladders = load_ladders(trial.folder, trial.vocabulary, rules) if facts else ()
     rows = tuple(
         others.get(subject)
         or protocol.monitor(rules, facts[subject], as_of=day, zone=trial.site.zone, ladders=ladders)

@@ -29,6 +29,8 @@ from adapter.store.audit import Entry
 from adapter.store.checkpoints import CheckpointFile
 from adapter.store.database import open_database, reading
 
+NO_SITE = "none"
+
 
 class Trial(NamedTuple):
     """One protocol at one site, loaded and checked: what every step needs to know."""
@@ -100,7 +102,7 @@ def open_trial(folder: Path | None = None, site: str = "demo", mappings: Path | 
     """
     mappings = mappings or config.product_folder("mappings")
     folder = folder or mappings / "protocols" / "NCT03864250"
-    known = config.load_site(mappings, site) if site else config.Site(name="no site", site_id="none")
+    known = config.load_site(mappings, site) if site else config.Site(name="no site", site_id=NO_SITE)
     terminology = Terminology.load(mappings, site or None)
     vocabulary = vocabulary_of(terminology)
     return Trial(
@@ -111,6 +113,28 @@ def open_trial(folder: Path | None = None, site: str = "demo", mappings: Path | 
         vocabulary=vocabulary,
         protocol=protocol.load(folder, vocabulary),
     )
+
+
+class Standing:
+    """A trial for a program that runs on: loaded again when its rules, its mappings or its site change."""
+
+    def __init__(self, trial: Trial) -> None:
+        self._trial = trial
+        self._digests = rules_sha256(trial)
+
+    @property
+    def held(self) -> Trial:
+        """As loaded last."""
+        return self._trial
+
+    def trial(self) -> Trial:
+        """By the files as they are now; raises :class:`ConfigError` if one of them is wrong."""
+        digests = rules_sha256(self._trial)
+        if digests != self._digests:
+            former = self._trial
+            site = former.site.site_id if former.site.site_id != NO_SITE else ""
+            self._trial, self._digests = open_trial(former.folder, site, former.mappings), digests
+        return self._trial
 
 
 @contextmanager
@@ -193,12 +217,19 @@ def versions_of(trial: Trial, landing: Landing) -> dict[str, str]:
     """
     return {
         "protocol": f"{trial.protocol.id} {trial.protocol.version}",
+        **rules_sha256(trial),
+        "software_sha256": _digest(Path(__file__).parent, ("model/*.py", "protocol/**/*.py")),
+        "landing_sha256": landing_sha256(landing),
+    }
+
+
+def rules_sha256(trial: Trial) -> dict[str, str]:
+    """Hashes of the files that say what counts: the protocol and the mappings, the site's among them."""
+    return {
         "protocol_sha256": hashlib.sha256((trial.folder / "protocol.yaml").read_bytes()).hexdigest(),
         "mappings_sha256": _digest(
             trial.mappings, ("*.csv", "*.yaml", "codes/*.csv", f"sites/{trial.site.site_id}/*")
         ),
-        "software_sha256": _digest(Path(__file__).parent, ("model/*.py", "protocol/**/*.py")),
-        "landing_sha256": landing_sha256(landing),
     }
 
 

@@ -17,6 +17,7 @@ from adapter.cli.terminal import Terminal
 from adapter.model import wire
 from adapter.pipeline import Workspace
 from adapter.routine import Round
+from adapter.trial import Standing
 
 console = Terminal()
 
@@ -41,18 +42,18 @@ def run(
     One round ends with the exit code of the first step that failed. Ends after the round it is at when told
     to (SIGTERM, Ctrl-C). See docs/operations.md.
     """
-    trial = pipeline.open_trial(protocol, site)
-    here, server = Workspace(workspace), base_url or trial.site.base_url
+    standing = Standing(pipeline.open_trial(protocol, site))
+    here = Workspace(workspace)
     if every:
         logs.configure()
     patience = Patience()
     while True:
-        began = datetime.now(UTC)
+        began, trial = datetime.now(UTC), standing.trial()
         done = asyncio.run(
             routine.go_round(
                 trial,
                 here,
-                server,
+                base_url or trial.site.base_url,
                 clock=lambda: datetime.now(UTC),
                 write=write,
                 dry_run=dry_run,

@@ -167,13 +167,18 @@ def finish(screening: Screening, certificate: Certificate, folder: Path) -> None
 
 @contextmanager
 def draft(workspace: Workspace) -> Iterator[Path]:
-    """A folder to write a screening to, which takes the place of the one before when the block ends well."""
+    """A folder to write a screening to, which takes the place of the one before when the block ends well: two
+    renames, so that readers hardly ever find none."""
     folder = workspace.screening.with_name(f".screening.partial-{os.getpid()}")
+    former = workspace.screening.with_name(f".screening.former-{os.getpid()}")
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "facts").mkdir(parents=True)
     try:
         yield folder
-        shutil.rmtree(workspace.screening, ignore_errors=True)
+        if workspace.screening.exists():
+            shutil.rmtree(former, ignore_errors=True)
+            workspace.screening.rename(former)
         folder.rename(workspace.screening)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(former, ignore_errors=True)

@@ -121,6 +121,12 @@ class Inbox:
             desk.queue(SWEEP)
             return desk.close()
 
+    def waits(self, now: datetime) -> bool:
+        """Whether :meth:`take` would find anything; cheap enough to be asked many times a second."""
+        with reading(self._engine) as at:
+            free = _WORK.c.taken_at <= _utc(now - TAKEN_FOR)
+            return at.execute(select(_WORK.c.number).where(free).limit(1)).first() is not None
+
     def take(self, now: datetime, limit: int = 1000) -> tuple[Work, ...]:
         """Waiting work of all channels, oldest first; the caller's alone until :data:`TAKEN_FOR` is over."""
         with self._engine.begin() as at:

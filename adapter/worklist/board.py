@@ -35,6 +35,7 @@ from adapter.worklist.lines import Lines
 
 PATIENCE = 1.0  # seconds that a page may wait for a board
 _TRIES = 5
+_SWAPPED = 0.02  # seconds in which a screening takes another's place
 _log = logging.getLogger(__name__)
 # A result of which nobody has said what it measures; answers to questions have no concept either.
 _UNMAPPED = re.compile(rb'"concept":"","source":\{[^{}]*\},"category":"laboratory"')
@@ -121,6 +122,7 @@ class Boards:
         self.workspace = workspace
         self._secret = secret
         self._held: Board | None = None
+        self._ladders: tuple[Trial, tuple[Ladder, ...]] | None = None
         self._told: frozenset[str] = frozenset()
         self._took = 0.0
         self._reading = threading.Lock()
@@ -177,7 +179,9 @@ class Boards:
             try:
                 found = self._read_once(version, told)
             except (FileNotFoundError, ConfigError):
-                if version == self._version():
+                if self._held is not None:  # there was one: another is about to take its place
+                    time.sleep(_SWAPPED)
+                elif version == self._version():
                     raise ConfigError(
                         "no screening here",
                         where=str(self.workspace.screening),
@@ -232,7 +236,10 @@ class Boards:
         )
         decisions = Lines(folder / "decisions.ndjson", Decision)
         results = report.results if report is not None else None
-        ladders = load_ladders(self.trial.folder, self.trial.vocabulary, self.trial.protocol)
+        if self._ladders is None or self._ladders[0] is not self.trial:
+            trial = self.trial
+            self._ladders = trial, load_ladders(trial.folder, trial.vocabulary, trial.protocol)
+        ladders = self._ladders[1]
         return Board(
             self.trial, version, summary, rows, decisions, people, tables, ladders, followed, results
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from adapter.errors import SourceUnavailable
 from adapter.model.notification import Event, Notification
 from adapter.pipeline import Workspace
 from adapter.store.inbox import ChannelState, Inbox
-from adapter.trial import open_store
+from adapter.trial import Standing, open_store
 from tests.fhir_server import BASE, FhirServer
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -114,3 +115,33 @@ def test_everything_is_looked_at_from_time_to_time(swept_at: str, expected: tupl
 
 def test_a_channel_nobody_heard_of_yet_is_looked_behind() -> None:
     assert following.due(("ward",), (), NOON, timedelta(hours=24)) == ("ward",)
+
+
+def test_an_empty_inbox_asks_for_nothing(workspace: Workspace) -> None:
+    with open_store(workspace, NOON) as engine:
+        inbox = Inbox(engine)
+        assert not inbox.waits(NOON)
+        inbox.receive("lab", Notification("event", (Event(1, ("Observation/albumin",)),)), NOON)
+        assert inbox.waits(NOON)
+        taken = inbox.take(NOON)
+        assert not inbox.waits(LATER - timedelta(minutes=50))
+        assert inbox.waits(LATER), "whoever took it is taken for dead"
+        inbox.done(taken, LATER)
+        assert not inbox.waits(LATER)
+
+
+def test_a_program_that_runs_on_judges_by_the_files_of_the_moment(tmp_path: Path) -> None:
+    shutil.copytree(pipeline.open_trial().mappings, tmp_path / "mappings")
+    first = pipeline.open_trial(site="demo", mappings=tmp_path / "mappings")
+    folder = tmp_path / "mappings" / "protocols" / "NCT03864250"
+    standing = Standing(first._replace(folder=folder))
+    assert standing.trial() is standing.held
+    codes = tmp_path / "mappings" / "sites" / "demo" / "codes.csv"
+    row = (
+        "https://fhir.demo-hospital.example/codes/lis-item,NDB24X,,urine_protein_24h,AUTO,,anna,2019-06-04\n"
+    )
+    codes.write_text(codes.read_text(encoding="utf-8") + row, encoding="utf-8")
+    now = standing.trial()
+    assert now is not first
+    assert now.site == first.site
+    assert standing.trial() is now
