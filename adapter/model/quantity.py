@@ -100,6 +100,8 @@ class Interval(msgspec.Struct, frozen=True, order=False, dict=True):
 
     def touches(self, threshold: Fraction) -> bool:
         """Whether the reported number itself equals the threshold (flag BOUNDARY)."""
+        if self.point is not None:
+            return self.point == threshold
         return threshold in (self.low, self.high)
 
     def __str__(self) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
+from fractions import Fraction
 
 import msgspec
 
@@ -18,6 +19,7 @@ from adapter.model.decision import Evidence
 from adapter.model.facts import Finding
 from adapter.model.kleene import Truth
 from adapter.model.nodes import Period
+from adapter.model.quantity import Interval
 from adapter.model.selection import Bounds, Codes, Exists, MeasuredBy, NotDuring, ReadingTest, Selection
 from adapter.protocol.averages import AVERAGES, averaged
 from adapter.protocol.context import Context
@@ -159,9 +161,13 @@ def deciding(rows: tuple[Finding, ...], selection: Selection, context: Context) 
         case "earliest":
             return tuple(row for row in rows if not any(_later(row, other) for other in rows))
         case "highest":
-            return tuple(row for row in rows if not any(_higher(other, row) for other in rows))
+            lows = [row.value.low for row in rows if row.value is not None and row.value.low is not None]
+            top = max(lows, default=None)
+            return tuple(row for row in rows if not _all_below(row.value, top))
         case "lowest":
-            return tuple(row for row in rows if not any(_higher(row, other) for other in rows))
+            highs = [row.value.high for row in rows if row.value is not None and row.value.high is not None]
+            bottom = min(highs, default=None)
+            return tuple(row for row in rows if not _all_above(row.value, bottom))
         case "nearest":
             return _nearest(rows, selection, context)
         case "mean" | "median":
@@ -203,10 +209,13 @@ def surely_after(left: PartialDate | None, right: PartialDate | None) -> bool:
     return left.first > right.last
 
 
-def _higher(left: Finding, right: Finding) -> bool:
-    if left.value is None or right.value is None or left.value.low is None or right.value.high is None:
-        return False
-    return left.value.low > right.value.high
+def _all_below(value: Interval | None, number: Fraction | None) -> bool:
+    """Whether every number of the value is below; one that may be any is not."""
+    return value is not None and number is not None and value.high is not None and value.high < number
+
+
+def _all_above(value: Interval | None, number: Fraction | None) -> bool:
+    return value is not None and number is not None and value.low is not None and value.low > number
 
 
 def _nearest(rows: tuple[Finding, ...], selection: Selection, context: Context) -> tuple[Finding, ...]:
