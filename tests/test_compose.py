@@ -52,7 +52,7 @@ def test_compose_itself_accepts_the_file() -> None:
 
 def test_the_services_are_there(compose: dict[str, Any]) -> None:
     assert set(compose["services"]) == {
-        "adapter", "adapter-postgres", "hapi", "keycloak", "mail", "postgres", "rounds",
+        "adapter", "adapter-postgres", "hapi", "hapi-answers", "keycloak", "mail", "postgres", "rounds",
     }  # fmt: skip
     assert [name for name, one in compose["services"].items() if "profiles" in one] == ["mail"]
 
@@ -175,7 +175,7 @@ def test_a_service_reaches_only_what_it_works_with(compose: dict[str, Any]) -> N
     assert members == {
         "hapi-database": {"hapi", "postgres"},
         "adapter-database": {"adapter", "adapter-postgres", "rounds"},
-        "records": {"adapter", "hapi", "rounds"},
+        "records": {"adapter", "hapi", "hapi-answers", "rounds"},
         "sign-in": {"adapter", "keycloak"},
         "mail": {"mail", "rounds"},
     }
@@ -186,8 +186,14 @@ def test_whoever_waits_waits_for_health(compose: dict[str, Any]) -> None:
     services = compose["services"]
     for name, service in services.items():
         for other, rule in service.get("depends_on", {}).items():
-            healthy = rule["condition"] == "service_healthy"
-            assert healthy == ("healthcheck" in services[other]), f"{name} waits for {other}"
+            check = services[other].get("healthcheck", {"disable": True})
+            expected = {"service_started", "service_completed_successfully"}
+            if "test" in check:
+                expected = {"service_healthy"}
+            assert rule["condition"] in expected, f"{name} waits for {other}"
+    waits = services["rounds"]["depends_on"]
+    assert waits["hapi-answers"] == {"condition": "service_completed_successfully"}
+    assert services["hapi-answers"]["restart"] == "on-failure", "asked again until it answers"
     assert "/readyz" in " ".join(services["adapter"]["healthcheck"]["test"])
 
 
