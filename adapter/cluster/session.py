@@ -47,22 +47,16 @@ def session(master: str = "", settings: Mapping[str, str] | None = None) -> Iter
     what the platform chose, or this machine. ``settings`` come before ours. Raises :class:`ConfigError` where
     PySpark or Java is missing.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # of pandas' version; no data passes it
-            import pandas  # noqa: F401 - mapInArrow refuses to work where pandas is not to be had
-            from pyspark.errors import PySparkException
-            from pyspark.sql import SparkSession
-    except ImportError as fault:
-        raise ConfigError("PySpark 4 is not installed", where="--engine spark", fix=_INSTALL) from fault
+    check()
+    from pyspark.errors import PySparkException
+    from pyspark.sql import SparkSession
+
     running = SparkSession.getActiveSession()
     if running is not None:
         yield running
         return
     alone = not master and not _chosen_by_platform()
     here = alone or master.startswith("local")
-    if not os.environ.keys() & {"PYSPARK_GATEWAY_PORT", "SPARK_REMOTE"}:
-        _find_java()
     wanted: dict[str, bool | float | int | str | None] = {
         **PRIVATE,
         **_BATCHES,
@@ -81,6 +75,19 @@ def session(master: str = "", settings: Mapping[str, str] | None = None) -> Iter
         yield spark
     finally:
         spark.stop()
+
+
+def check() -> None:
+    """Raise :class:`ConfigError` with the fix where PySpark or Java is missing; nothing is started."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of pandas' version; no data passes it
+            import pandas  # noqa: F401 - mapInArrow refuses to work where pandas is not to be had
+            import pyspark.sql  # noqa: F401
+    except ImportError as fault:
+        raise ConfigError("PySpark 4 is not installed", where="--engine spark", fix=_INSTALL) from fault
+    if not os.environ.keys() & {"PYSPARK_GATEWAY_PORT", "SPARK_REMOTE"}:
+        _find_java()
 
 
 def _chosen_by_platform() -> bool:

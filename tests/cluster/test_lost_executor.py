@@ -24,7 +24,7 @@ MIB = 2**20
 
 
 @pytest.fixture(scope="module")
-def spark() -> Iterator[Any]:
+def spark(spark_is_there: None) -> Iterator[Any]:
     import pyspark
 
     settings = {"spark.speculation": "true", "spark.speculation.multiplier": "1.1"}
