@@ -95,7 +95,7 @@ class _Run:
         self.progress(f"looking for candidates in {len(self.tasks)} pieces")
         passes.shuffle_into(self.spark, len(self.tasks))
         query = candidate_query(trial.terminology, trial.protocol.candidates, trial.protocol.id)
-        nominated = passes.nominated(self.spark, self.tasks, query, self.limits)
+        nominated = passes.nominated(self.spark, self.tasks, query, self.limits, self.landing.moved)
         self.progress(f"reading the records of {len(nominated.ids)} candidates")
         answers = self.task.answers(nominated.ids)
         own = running.dealt(answers.asked, nominated.ids)

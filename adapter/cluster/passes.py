@@ -6,7 +6,7 @@ each person; never the lines of the hospital. Only DataFrames are used, so that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,13 @@ def shuffle_into(spark: SparkSession, parts: int) -> None:
     spark.conf.set("spark.sql.shuffle.partitions", str(max(2, min(parts, _MOST_PARTS))))
 
 
-def nominated(spark: SparkSession, tasks: Tasks, query: CandidateQuery, limits: Limits | None) -> Candidates:
+def nominated(
+    spark: SparkSession,
+    tasks: Tasks,
+    query: CandidateQuery,
+    limits: Limits | None,
+    moved: Iterable[tuple[str, str]] = (),
+) -> Candidates:
     """Whom the query nominates. References of issues are ``range:position`` until the ranges are counted."""
 
     def scan(types: frozenset[str], task: Callable[[Tasks], Task]) -> dict[str, set[tuple[str, str]]]:
@@ -61,7 +67,7 @@ def nominated(spark: SparkSession, tasks: Tasks, query: CandidateQuery, limits: 
         return candidates_of(found, Linked())
     second = scan(PATIENT, lambda some: running.linking(some, found.identifiers, limits))
     linked = Linked(frozenset(one for one, _ in second.get("known", ())), frozenset(second.get("link", ())))
-    return candidates_of(found, linked)
+    return candidates_of(found, linked, moved)
 
 
 @contextmanager

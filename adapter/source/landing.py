@@ -32,21 +32,19 @@ from adapter.model.resource import RawResource
 from adapter.source import bulk_manifest, generations, nominate
 from adapter.source.changes import HISTORY, Key, difference, write_history
 from adapter.source.generations import MANIFEST
+from adapter.source.moved import Pairs, Repeats, heads_of, moved
 from adapter.source.ndjson import (
     Block,
     Limits,
     NdjsonFile,
     files_in,
-    lines_in,
     numbered_lines,
     one_line,
-    type_in_name,
     type_of,
 )
 from adapter.source.sieve import sieve
 
 FORMAT = "adapter-landing/1"
-_TYPES = re.compile(rb'"resourceType"\s*:\s*"([A-Za-z]+)"')
 
 
 class LandedFile(msgspec.Struct, frozen=True):
@@ -68,7 +66,8 @@ class Manifest(msgspec.Struct, frozen=True):
     """The account of one landing; ``asked`` holds no personal data and no secrets.
 
     ``generation`` counts up each time a landing takes the place of another. ``reread`` are the charts
-    (``Type/patient``) read again alone since everything was last looked at.
+    (``Type/patient``) read again alone since everything was last looked at. ``moved`` are pairs of Patient
+    ids to whom different versions of one resource belong (:mod:`adapter.source.moved`).
     """
 
     format: str
@@ -79,6 +78,7 @@ class Manifest(msgspec.Struct, frozen=True):
     issues: tuple[Issue, ...] = ()
     generation: int = 1
     reread: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    moved: Pairs | msgspec.UnsetType = msgspec.UNSET
 
 
 class Tally(msgspec.Struct):
@@ -107,6 +107,11 @@ class Landing:
     @property
     def issues(self) -> tuple[Issue, ...]:
         return self.manifest.issues
+
+    @property
+    def moved(self) -> Pairs:
+        """Pairs of Patient ids to whom different versions of one resource belong."""
+        return self.manifest.moved or ()
 
     @property
     def lines(self) -> int:
@@ -143,7 +148,7 @@ class Landing:
 
     def candidates(self, query: CandidateQuery) -> Candidates:
         """Every patient the query nominates, merged records included."""
-        return nominate.candidate_ids(self._blocks, query)
+        return nominate.candidate_ids(self._blocks, query, self.moved)
 
     def verify(self) -> None:
         """Compare every file with its hash; raises SourceUntrustworthy naming the first that differs."""
@@ -216,6 +221,8 @@ def land_folder(
     with LandingWriter(target, revises) as writer:
         found: list[Issue] = [*export.issues, *issues]
         files = []
+        repeats = Repeats()
+        examined: list[tuple[Path, str]] = []
         for path in paths:
             if bulk_manifest.is_not_data(export, path.name):
                 continue
@@ -223,7 +230,8 @@ def land_folder(
             if copy:
                 stored = writer.staging / path.name
                 shutil.copyfile(path, stored)
-            landed, wrong = _examine(stored, path.name, limits)
+            landed, wrong = _examine(stored, path.name, limits, repeats)
+            examined.append((stored, path.name))
             files.append(landed if copy else msgspec.structs.replace(landed, path=str(path.resolve())))
             found += wrong
         if copy and export.file:
@@ -239,25 +247,35 @@ def land_folder(
             tuple(files),
             coverage,
             tuple(found),
+            moved=_moved(examined, repeats, limits),
         )
         return writer.commit(manifest, limits)
 
 
-def _examine(path: Path, name: str, limits: Limits | None) -> tuple[LandedFile, list[Issue]]:
+def _examine(
+    path: Path, name: str, limits: Limits | None, repeats: Repeats
+) -> tuple[LandedFile, list[Issue]]:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     file = NdjsonFile(path, limits, name=name)
     lines = 0
     types: set[str] = set()
-    announced = type_in_name(name)
     for block in file.blocks():
-        count = lines_in(block.data)
-        lines += count
-        if Counter(_TYPES.findall(block.data)) == {announced.encode(): count}:
-            types.add(announced)
-        else:
-            types.update(type_of(line) for _, line in numbered_lines(block))
+        heads = heads_of(block.data)
+        lines += heads.lines
+        types |= heads.types
+        repeats.add(heads.hashes)
     return LandedFile(name, lines, path.stat().st_size, digest, tuple(sorted(types))), file.issues
+
+
+def _moved(
+    files: Iterable[tuple[Path, str]], repeats: Repeats, limits: Limits | None
+) -> Pairs | msgspec.UnsetType:
+    repeated = repeats.found()
+    if not len(repeated):
+        return msgspec.UNSET
+    blocks = (block for path, name in files for block in NdjsonFile(path, limits, name=name).blocks())
+    return moved(blocks, repeated) or msgspec.UNSET
 
 
 class LandingWriter:
@@ -310,7 +328,9 @@ class LandingWriter:
         """Account for the files written and make the landing appear; ``standing`` files of the landing
         revised stay as they are."""
         self._close()
-        written = (_examine(path, path.name, limits)[0] for path in files_in(self.staging))
+        repeats = Repeats()
+        paths = files_in(self.staging)
+        written = [_examine(path, path.name, limits, repeats)[0] for path in paths]
         kept = (msgspec.structs.replace(one, path=one.path or one.name) for one in standing)
         files = tuple(sorted((*written, *kept), key=lambda one: one.name))
         manifest = Manifest(
@@ -321,6 +341,7 @@ class LandingWriter:
             tuple(coverage),
             tuple(issues),
             reread=tuple(sorted(reread)) or msgspec.UNSET,
+            moved=_moved(((path, path.name) for path in paths), repeats, limits),
         )
         return self.commit(manifest, limits)
 

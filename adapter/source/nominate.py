@@ -53,8 +53,8 @@ class Linked(NamedTuple):
     pairs: frozenset[tuple[str, str]] = frozenset()
 
 
-def candidate_ids(read: Reader, query: CandidateQuery) -> Candidates:
-    """Find every patient the query nominates.
+def candidate_ids(read: Reader, query: CandidateQuery, moved: Iterable[tuple[str, str]] = ()) -> Candidates:
+    """Find every patient the query nominates, and who has a version of a resource of theirs (``moved``).
 
     ``read(types)`` gives ``(file name, block)`` anew at each call; it may leave out files that hold none of
     the types. The data is passed over for studies (when the query names any), for nominations, and for
@@ -64,7 +64,7 @@ def candidate_ids(read: Reader, query: CandidateQuery) -> Candidates:
     studies = studies_in(read(STUDY), query.studies) if query.studies else frozenset()
     found = nominated_in(read(query.resource_types), query, studies)
     if found.ids or found.identifiers:
-        return candidates_of(found, linked_in(read(PATIENT), found.identifiers))
+        return candidates_of(found, linked_in(read(PATIENT), found.identifiers), moved)
     return candidates_of(found, Linked())
 
 
@@ -102,10 +102,14 @@ def linked_in(blocks: Blocks, identifiers: frozenset[Identifier]) -> Linked:
     return Linked(frozenset(known), frozenset(pairs))
 
 
-def candidates_of(found: Nominated, linked: Linked) -> Candidates:
-    """What the passes come to: the nominated, those known by an identifier, every record linked to one."""
+def candidates_of(found: Nominated, linked: Linked, moved: Iterable[tuple[str, str]] = ()) -> Candidates:
+    """What the passes come to: the nominated, those known by an identifier, every record linked to one.
+
+    So is whoever has another version of a resource of theirs: read alone, either would be misread. They are
+    one group for reading only; that they are one person nobody says.
+    """
     neighbours: defaultdict[str, set[str]] = defaultdict(set)
-    for own, other in linked.pairs:
+    for own, other in (*linked.pairs, *moved):
         neighbours[own].add(other)
         neighbours[other].add(own)
     ids = frozenset(closure(found.ids | linked.known, neighbours))

@@ -17,6 +17,7 @@ What follows depends on the line and the candidates alone, never on the block it
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -38,9 +39,8 @@ _LENGTHS = 8
 _LONGEST = 64
 # Below this, reading line by line is as fast.
 SMALL = 2**13
-# Multiplicative hashing (Knuth, TAOCP 6.4): odd constants of 64 bits.
-_MIX = np.uint64(0x9E3779B97F4A7C15)
-_MIX_HEAD = np.uint64(0xC2B2AE3D27D4EB4F)
+# Multiplicative hashing (Knuth, TAOCP 6.4): an odd constant of 64 bits for each eight bytes of a text.
+_MIX = np.cumprod(np.full(_LONGEST // 8, 0x9E3779B97F4A7C15, np.uint64), dtype=np.uint64)
 
 
 class _Form(NamedTuple):
@@ -123,7 +123,7 @@ class Candidates:
                 bits = min(24, max(12, (64 * len(names)).bit_length()))
                 shift = np.uint64(64 - bits)
                 table = np.zeros(2**bits, np.bool_)
-                table[_hash(np.array(names, f"S{length}")) >> shift] = True
+                table[hashes(np.array(names, f"S{length}")) >> shift] = True
                 self._tables[length] = table, shift
 
     def prove(self, block: bytes) -> Proven | None:
@@ -151,35 +151,17 @@ class Candidates:
     ) -> list[int]:
         """Marks as clear the lines whose id, at ``at``, is plain and closed; gives those of candidates."""
         theirs: list[int] = []
-        for _ in range(_LENGTHS):
-            if not len(at):
-                break
-            first = int(at[0])
-            length = block.find(b'"', first) - first
-            whole = length + len(form.close)
-            inside = at <= len(block) - whole
-            if not 0 < length <= _LONGEST or not inside[0]:
-                lines, at = lines[1:], at[1:]
-                continue
-            lines, at = _only(inside, lines, at)
-            texts = _strings(block, length)[at]
-            same = _STRANGE[texts.view(np.uint8)].view(f"S{length}") == b""
-            same &= _strings(block, len(form.close))[at + length] == form.close
-            if same.all():
-                clear[lines] = True
-                return theirs + self._wanted_among(lines, texts, length)
-            clear[lines[same]] = True
-            theirs += self._wanted_among(lines[same], texts[same], length)
-            same[0] = True
-            lines, at = lines[~same], at[~same]
+        for rows, texts in texts_at(block, at, form.close):
+            clear[lines[rows]] = True
+            theirs += self._wanted_among(lines[rows], texts)
         return theirs
 
-    def _wanted_among(self, lines: Places, texts: NDArray[np.bytes_], length: int) -> list[int]:
-        known = self._tables.get(length)
+    def _wanted_among(self, lines: Places, texts: NDArray[np.bytes_]) -> list[int]:
+        known = self._tables.get(texts.dtype.itemsize)
         if known is None:
             return []
         table, shift = known
-        maybe = np.flatnonzero(table[_hash(texts) >> shift])
+        maybe = np.flatnonzero(table[hashes(texts) >> shift])
         pairs = zip(lines[maybe].tolist(), texts[maybe].tolist(), strict=True)
         return [line for line, text in pairs if text in self._wanted]
 
@@ -240,16 +222,49 @@ def _strings(block: bytes, length: int) -> NDArray[np.bytes_]:
     return np.ndarray((len(block) - length + 1,), f"S{length}", buffer=block, strides=(1,))
 
 
-def _hash(texts: NDArray[np.bytes_]) -> NDArray[np.uint64]:
-    """Of the first and the last eight bytes of texts of one length: producers count there."""
+def texts_at(block: bytes, at: Places, close: bytes) -> Iterator[tuple[Places, NDArray[np.bytes_]]]:
+    """(rows of ``at``, the texts there), texts of one length at a time, if plain and followed by ``close``.
+
+    Plain is what :data:`_STRANGE` allows. Texts too long or of a rarer length are left out.
+    """
+    rows = np.arange(len(at))
+    for _ in range(_LENGTHS):
+        if not len(rows):
+            return
+        places = at[rows]
+        first = int(places[0])
+        length = block.find(close[:1], first) - first
+        inside = places <= len(block) - length - len(close)
+        if not 0 < length <= _LONGEST or not inside[0]:
+            rows = rows[1:]
+            continue
+        rows, places = _only(inside, rows, places)
+        texts = _strings(block, length)[places]
+        same = _STRANGE[texts.view(np.uint8)].view(f"S{length}") == b""
+        same &= _strings(block, len(close))[places + length] == close
+        if same.all():
+            yield rows, texts
+            return
+        yield rows[same], texts[same]
+        same[0] = True
+        rows = rows[~same]
+
+
+def strings_at(block: bytes, at: Places, text: bytes) -> NDArray[np.bool_]:
+    """Whether a text, which does not end in a zero byte, stands at each of some places."""
+    fits: NDArray[np.bool_] = at <= len(block) - len(text)
+    if len(block) >= len(text):
+        fits &= _strings(block, len(text))[np.where(fits, at, 0)] == text
+    return fits
+
+
+def hashes(texts: NDArray[np.bytes_]) -> NDArray[np.uint64]:
+    """64 bits of each of some texts of one length."""
     length = texts.dtype.itemsize
-    columns = np.ascontiguousarray(texts).view(np.uint8).reshape(len(texts), length)
-    if length < 8:
-        padded = np.zeros((len(texts), 8), np.uint8)
-        padded[:, :length] = columns
-        return padded.view(np.uint64)[:, 0] * _MIX
-    tail = np.ascontiguousarray(columns[:, length - 8 :]).view(np.uint64)[:, 0] * _MIX
-    if length == 8:
-        return tail
-    head = np.ascontiguousarray(columns[:, :8]).view(np.uint64)[:, 0] * _MIX_HEAD
-    return (tail ^ (head >> np.uint64(29))) * _MIX
+    words = -(-length // 8)
+    padded = np.zeros((len(texts), 8 * words), np.uint8)
+    padded[:, :length] = np.ascontiguousarray(texts).view(np.uint8).reshape(len(texts), length)
+    mixed: NDArray[np.uint64] = (padded.view(np.uint64) * _MIX[:words]).sum(axis=1, dtype=np.uint64)
+    mixed = mixed ^ (mixed >> np.uint64(29))
+    mixed *= _MIX[0]
+    return mixed

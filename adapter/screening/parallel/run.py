@@ -173,6 +173,7 @@ class _Run:
                 frozenset(name for one in links for name in one.known),
                 frozenset(pair for one in links for pair in one.pairs),
             ),
+            self.landing.moved,
         )
 
     def _passed(

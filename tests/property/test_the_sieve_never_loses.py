@@ -1,0 +1,235 @@
+"""Verdicts with the sieve and without it are the same rows, whatever the lines look like.
+
+The oracle is the program without its sieve: every line is parsed and mapped for the same nominated people.
+The lines are patients' charts of the synthetic hospital, hurt: written by an adversarial JSON writer, owners
+named in every way FHIR allows of and in some that it does not, versions of one resource that belong to
+different people, merged records, names said twice, blank lines, either line end, a byte order mark, no last
+line end.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from adapter import screening
+from adapter.demo.hospital import PLANTED, everyone
+from adapter.demo.pharmacy import formulary
+from adapter.source import owners
+from adapter.source.landing import land_folder
+from adapter.source.sieve import Kept, Sieve
+from adapter.trial import Workspace, open_trial
+from tests.property.test_sieve import dice_of, written
+
+TRIAL = open_trial()
+AS_OF = date(2019, 6, 3)
+NOW = datetime(2019, 6, 3, 12, tzinfo=UTC)
+ENCODER = msgspec.json.Encoder(decimal_format="number")
+KEYS = ("subject", "patient", "individual", "beneficiary")
+Row = dict[str, Any]
+Chart = list[Row]
+
+
+def charts() -> Iterator[tuple[Chart, bool]]:
+    """Planted people, who are candidates, and others of the hospital; whether they are planted."""
+    planted = others = 0
+    for chart, truth in everyone(20190603, PLANTED + 30):
+        planted, others = planted + bool(truth), others + (not truth)
+        if planted % 17 == 1 if truth else others <= 6:
+            rows = (*chart.rows, *chart.late)
+            yield [msgspec.json.decode(ENCODER.encode(row)) for row in rows], bool(truth)
+
+
+CHOSEN = list(islice(charts(), 10))
+CHARTS = [chart for chart, _ in CHOSEN]
+DRUGS: Chart = [msgspec.json.decode(ENCODER.encode(one)) for one in formulary()]
+NAMES = [next(str(row["id"]) for row in chart if row["resourceType"] == "Patient") for chart in CHARTS]
+PLANTED_NAMES = {name for name, (_, planted) in zip(NAMES, CHOSEN, strict=True) if planted}
+
+
+def owner_key(row: Row) -> str | None:
+    return next((key for key in KEYS if isinstance(row.get(key), dict)), None)
+
+
+class Hurt:
+    """One landing's lines, by file, and what was done to them."""
+
+    def __init__(self, draw: st.DrawFn) -> None:
+        self.draw = draw
+        self.dice: random.Random = dice_of(draw(st.integers(0, 2**32)))
+        chosen = draw(st.lists(st.sampled_from(range(len(CHARTS))), min_size=2, max_size=6, unique=True))
+        self.rows = [copy.deepcopy(row) for at in chosen for row in CHARTS[at]]
+        self.names = [NAMES[at] for at in chosen]
+        self.lines: dict[str, list[bytes]] = {}
+        for _ in range(draw(st.integers(0, 60))):
+            row = self.dice.choice(self.rows)
+            getattr(self, draw(st.sampled_from(self.WAYS)))(row)
+        for row in (*DRUGS, *self.rows):
+            self._put(row, self._plain(row) if self.dice.random() < 0.7 else written(row, self.dice))
+        for _ in range(draw(st.integers(0, 4))):
+            self._twice(self.dice.choice(self.rows))
+
+    WAYS = (
+        "absolute",
+        "versioned",
+        "uuid",
+        "logical",
+        "nobody",
+        "contained",
+        "second",
+        "merged",
+        "moved",
+        "display",
+    )
+
+    def _plain(self, row: Row) -> str:
+        spacing = self.dice.choice([(",", ":"), (", ", ": ")])
+        return json.dumps(row, ensure_ascii=self.dice.random() < 0.2, separators=spacing)
+
+    def _put(self, row: Row, text: str) -> None:
+        self.lines.setdefault(row["resourceType"], []).append(text.encode())
+
+    def _other(self) -> str:
+        return self.dice.choice(self.names)
+
+    def _say(self, row: Row, reference: Row) -> None:
+        if key := owner_key(row):
+            row[key] = reference
+
+    def absolute(self, row: Row) -> None:
+        if key := owner_key(row):
+            row[key] = {"reference": "https://ehr.example/fhir/r4/" + str(row[key].get("reference"))}
+
+    def versioned(self, row: Row) -> None:
+        if key := owner_key(row):
+            row[key] = {"reference": str(row[key].get("reference")) + "/_history/2"}
+
+    def uuid(self, row: Row) -> None:
+        self._say(row, {"reference": f"urn:uuid:{self._other()}"})
+
+    def logical(self, row: Row) -> None:
+        self._say(row, {"identifier": {"system": "urn:mrn", "value": self._other()}})
+
+    def nobody(self, row: Row) -> None:
+        if key := owner_key(row):
+            del row[key]
+
+    def contained(self, row: Row) -> None:
+        inner: Row = {"resourceType": "Observation", "id": "in", "status": "final", "code": {"text": "x"}}
+        row["contained"] = [inner | {"subject": {"reference": f"Patient/{self._other()}"}}]
+
+    def second(self, row: Row) -> None:
+        if row["resourceType"] == "Observation":
+            row["performer"] = [{"reference": f"Patient/{self._other()}"}]
+
+    def display(self, row: Row) -> None:
+        if key := owner_key(row):
+            row[key] = row[key] | {"display": f"Patient/{self._other()}"}
+
+    def merged(self, _: Row) -> None:
+        patients = [row for row in self.rows if row["resourceType"] == "Patient"]
+        kind = self.dice.choice(["replaces", "replaced-by", "seealso", "refer"])
+        self.dice.choice(patients)["link"] = [
+            {"type": kind, "other": {"reference": f"Patient/{self._other()}"}}
+        ]
+
+    def moved(self, row: Row) -> None:
+        """A newer version belongs to somebody else."""
+        newer = copy.deepcopy(row)
+        row["meta"], newer["meta"] = {"versionId": "1"}, {"versionId": "2"}
+        self._say(newer, {"reference": f"Patient/{self._other()}"})
+        self.rows.append(newer)
+
+    def _twice(self, row: Row) -> None:
+        """The owner said twice in one line: JSON readers take the last."""
+        key = owner_key(row)
+        text = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+        if not key:
+            return
+        other = f'{{"reference":"Patient/{self._other()}"}}'
+        inner = f'"reference":"Patient/{self._other()}"'
+        twice = self.dice.choice(
+            [
+                f'{text[:-1]},"{key}":{other}}}',
+                f'{{"{key}":{other},{text[1:]}',
+                text.replace(f'"{key}":{{', f'"{key}":{{{inner},', 1),
+                text.replace(f'"{key}":', '"\\u00' + f'{ord(key[0]):02x}{key[1:]}":', 1),
+                text[:-7],
+                "",
+            ]
+        )
+        self._put(row, twice)
+
+    def write(self, folder: Path) -> None:
+        folder.mkdir()
+        for kind, lines in sorted(self.lines.items()):
+            self.dice.shuffle(lines)
+            end = self.dice.choice([b"\n", b"\n", b"\r\n", b"\n\n"])
+            last = end if self.dice.random() < 0.7 else b""
+            mark = b"\xef\xbb\xbf" if self.dice.random() < 0.2 else b""
+            (folder / f"{kind}.ndjson").write_bytes(mark + end.join(lines) + last)
+
+
+def everything(_: Sieve, block: bytes) -> list[Kept]:
+    lines = (Kept(at, line.strip()) for at, line in enumerate(block.split(b"\n")))
+    return [one for one in lines if one.line]
+
+
+def evidence(found: screening.Screening) -> list[object]:
+    """All that is known of those who were decided about."""
+    facts, people = found.facts, {one.subject for one in found.decisions}
+    coverage = [row for row in facts.coverage if people and row.subject in ("", *people)]
+    return [facts.subjects, facts.findings, facts.events, facts.interventions, coverage]
+
+
+def test_a_result_corrected_to_be_somebody_elses_is_not_the_candidates(tmp_path: Path) -> None:
+    """Every result of a candidate has a newer version under a name that nothing nominates."""
+    (candidate, name), other = (
+        next(pair for pair in zip(CHARTS, NAMES, strict=True) if pair[1] in PLANTED_NAMES),
+        next(name for name in NAMES if name not in PLANTED_NAMES),
+    )
+    newer = [
+        row | {"meta": {"versionId": "999"}} for row in candidate if row["resourceType"] == "Observation"
+    ]
+    newer = [row | {"subject": {"reference": f"Patient/{other}"}} for row in newer]
+    export, workspace = tmp_path / "export", Workspace(tmp_path / "site")
+    export.mkdir()
+    for kind in {row["resourceType"] for row in candidate}:
+        rows = [row for row in (*candidate, *newer) if row["resourceType"] == kind]
+        (export / f"{kind}.ndjson").write_text("\n".join(json.dumps(row) for row in rows))
+    landing = land_folder(export, workspace.landing, now=NOW, copy=False)
+    assert landing.moved == (tuple(sorted((name, other))),)
+    found = screening.screen(TRIAL, workspace, as_of=AS_OF, full=True)
+    assert [one.subject for one in found.decisions] == [name]
+    own = [row for row in found.facts.findings if row.subject == name and not row.derived_from]
+    kept = [row for row in own if row.source.reference.startswith("Observation/")]
+    assert kept
+    assert {row.excluded for row in kept} == {"SUPERSEDED"}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_verdicts_are_those_of_parsing_everything(data: st.DataObject) -> None:
+    hurt = data.draw(st.composite(Hurt)())
+    with TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owners, "SMALL", 0)
+        export, workspace = Path(name) / "export", Workspace(Path(name) / "site")
+        hurt.write(export)
+        land_folder(export, workspace.landing, now=NOW, copy=False)
+        sieved = screening.screen(TRIAL, workspace, as_of=AS_OF, full=True)
+        patch.setattr(Sieve, "__call__", everything)
+        parsed = screening.screen(TRIAL, workspace, as_of=AS_OF, full=True)
+        assert sieved.decisions == parsed.decisions
+        assert evidence(sieved) == evidence(parsed)
