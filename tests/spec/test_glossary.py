@@ -52,7 +52,7 @@ OTHER_LANGUAGES = (
 # Words that some other module has to write.
 OTHER_WORDS = frozenset(
     {
-        *("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"),  # HTTP
+        *("DELETE", "GET", "HEAD", "HTTP", "PATCH", "POST", "PUT"),  # HTTP
         *("ES384", "JWT", "RS384"),  # RFC 7518, 7519
         *("RS256", "RS512", "PS256", "PS384", "PS512", "ES256", "ES512", "EC", "OKP", "RSA"),  # RFC 7518
         *("HEAD", "OPTIONS", "TRACE", "S256"),  # HTTP; PKCE, RFC 7636
@@ -72,7 +72,7 @@ OTHER_WORDS = frozenset(
         "NCT03864250",  # the demo's study
         "NFKC",  # Unicode
         *("JAVA_HOME", "PYSPARK_GATEWAY_PORT", "PYSPARK_PYTHON"),  # Spark's environment
-        *("PYSPARK_SUBMIT_ARGS", "SPARK_CONF_DIR", "SPARK_REMOTE"),
+        *("PYSPARK_SUBMIT_ARGS", "SPARK_CONF_DIR", "SPARK_REMOTE", "WARN"),
     }
 )
 ENVIRONMENT = "ADAPTER_"
