@@ -57,20 +57,20 @@ class Row(NamedTuple):
 
 def points(cores: int, most: int) -> Iterator[Point]:
     """The five series; ``most`` patients at the largest point."""
+    for share in (0.001, 0.01, 0.1, 1.0):
+        yield Point("share", Recipe(patients=min(most, 2_000), share=share), cores)
+    for parts in (0, 1, 8, 62):
+        yield Point("files", Recipe(patients=min(most, 5_000), parts=parts), cores)
+    for used in range(1, cores + 1):
+        yield Point("cores", Recipe(patients=min(most, 5_000)), used)
+        yield Point("cores, one in ten", Recipe(patients=min(most, 2_000), share=0.1), used)
+    kinds: tuple[Compression, ...] = ("", "gzip", "zstd")
+    for compression in kinds:
+        recipe = Recipe(patients=min(most, 5_000), compression=compression)
+        yield Point("compression", recipe, cores)
     for patients in (1_000, 10_000, 100_000, 1_000_000):
         if patients <= most:
             yield Point("patients", Recipe(patients=patients, lines=SHORT), cores)
-    for share in (0.001, 0.01, 0.1, 1.0):
-        yield Point("share", Recipe(patients=min(most, 4_000), share=share), cores)
-    for parts in (0, 1, 8, 62):
-        yield Point("files", Recipe(patients=min(most, 10_000), parts=parts), cores)
-    for used in range(1, cores + 1):
-        yield Point("cores", Recipe(patients=min(most, 10_000)), used)
-        yield Point("cores, one in ten", Recipe(patients=min(most, 4_000), share=0.1), used)
-    kinds: tuple[Compression, ...] = ("", "gzip", "zstd")
-    for compression in kinds:
-        recipe = Recipe(patients=min(most, 10_000), compression=compression)
-        yield Point("compression", recipe, cores)
 
 
 def measure(point: Point, rounds: int, root: Path) -> Row:
