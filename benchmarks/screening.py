@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from contextlib import nullcontext
 from cProfile import Profile
@@ -99,7 +100,7 @@ def main() -> None:
     asked = parser.parse_args()
     account = asked.folder / "population.json"
     population = msgspec.json.decode(account.read_bytes(), type=data.Population)
-    watch = Profile() if asked.profile else None
+    watch = Profile(time.process_time) if asked.profile else None
     found = screen(population, 1 if watch else asked.cores, asked.rounds, watch)
     if watch:
         pstats.Stats(watch, stream=sys.stderr).sort_stats("tottime").print_stats(20)
