@@ -138,7 +138,7 @@ class _Chart:
             while any(abs(place - other) < 12 for other in taken):
                 place -= 12
             taken.append(place)
-            names = list(dict.fromkeys(name for one in limits for name in one.names))
+            names = list(dict.fromkeys(self.names.get(name, name) for one in limits for name in one.names))
             text = f"{_number(value)}  {', '.join(names[:2])}{' …' if len(names) > 2 else ''}"
             title = "; ".join(one.text for one in limits)
             yield _tag("text", text, title, _class="limit-name", x=self.right + 6, y=round(place, 1))

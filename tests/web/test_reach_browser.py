@@ -159,7 +159,7 @@ def test_a_patient_on_paper(browser: Browser, house: tuple[str, Counter], story:
         enter(page, base, "investigator", PASSWORD, f"/worklist/patients/{key}?whole=1")
         page.emulate_media(media="print")
         page.set_viewport_size({"width": 718, "height": 1016})  # A4 at 96 dpi, less Chromium's 1 cm margins
-        assert page.locator(".top, .skip, form, #run, .spans").locator("visible=true").count() == 0
+        assert page.locator(".top, .skip, form, .button, #run, .spans").locator("visible=true").count() == 0
         assert page.locator("details.criterion .chain").first.is_visible()
         if story == "ulcer-not-attested":
             picture(

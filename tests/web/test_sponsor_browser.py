@@ -88,6 +88,7 @@ def test_find_check_and_pull_a_package(
         expect(page.locator(".notice.good")).to_have_count(2)  # SDTM and ADaM, neither with an error
         assert found_by_axe(page) == []
         picture(page, f"package-{language}")
+        assert "CANARY" not in page.content()  # the hospital's own names and numbers of people
         # by browser: the page's hash, the file's and the manifest's are one
         page.locator("details.all-files > summary").click()
         told = next(one for one in manifest["datasets"] if one["name"] == "LB")["files"]["xpt/lb.xpt"]

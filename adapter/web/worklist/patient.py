@@ -58,6 +58,7 @@ def add(routes: APIRouter, counter: Counter, pages: Pages) -> None:
         words = {
             **names,
             **{name: voice(f"chart.{name}") for name in ("entry", "research_consent", "adverse_event")},
+            **{name: voice(f"response.{name}") for name in ("complete", "partial", "none", "relapse")},
         }
         counter.seen(
             principal, "patient", (f"Patient/{row.subject}",), fingerprint=shown.decision.fingerprint
