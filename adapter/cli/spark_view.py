@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated
@@ -43,5 +44,7 @@ def screen(task: Task, master: str, data_at: str, progress: Callable[[str], None
     from adapter.cluster import engine
     from adapter.cluster.session import session
 
-    with session(master) as spark:
-        return engine.screen(spark, task, data_at=data_at, progress=progress)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+        with session(master) as spark:
+            return engine.screen(spark, task, data_at=data_at, progress=progress)
