@@ -26,7 +26,7 @@ from adapter.screening.deal import Node, closed, deal, lookups
 from adapter.screening.judge import Question, judge
 from adapter.screening.ties import pairs_of
 from adapter.screening.units import MemoryShelf
-from adapter.source.ndjson import Block, Limits, numbered_lines, type_of
+from adapter.source.ndjson import Block, Limits, line_ends, numbered_lines, type_of
 from adapter.source.nominate import (
     PATIENT,
     STUDY,
@@ -159,7 +159,7 @@ def dealing(tasks: Tasks, candidates: frozenset[str], limits: Limits | None) -> 
                         )
                         if rows.full:
                             yield rows.batch()
-                    position = block.first_line - 1 + block.data.count(b"\n")
+                    position = block.first_line - 1 + line_ends(block.data)
                 rows.add((piece.number, position, patients, None, (), (), (), None), 0)
         yield rows.batch()
 

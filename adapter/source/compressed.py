@@ -9,10 +9,10 @@ from __future__ import annotations
 import gzip
 import io
 import re
-import zlib
 from typing import BinaryIO, Protocol, cast
 
 import zstandard
+from isal import igzip, isal_zlib
 
 from adapter.errors import SourceUntrustworthy
 
@@ -21,6 +21,12 @@ _ENDING = re.compile(r"\.(?:gz|zst)$")
 # zstd says 128 KiB in four bytes (RFC 8878, RLE_Block): so little is fed at a time that a step stays small.
 _STEP = 1024
 _LARGEST_WINDOW = 2**27
+_DAMAGE: tuple[type[Exception], ...] = (
+    EOFError,
+    gzip.BadGzipFile,
+    cast("type[Exception]", isal_zlib.error),
+    zstandard.ZstdError,
+)
 
 
 class Bounds(Protocol):
@@ -68,7 +74,7 @@ class Unpacked(io.RawIOBase):
         view = cast("memoryview", buffer)
         try:
             got = self._packed.read(len(view))
-        except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as fault:
+        except _DAMAGE as fault:
             self.damage = type(fault).__name__
             return 0
         self._total += len(got)
@@ -104,7 +110,7 @@ class _Gzip:
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
-        self._file = gzip.GzipFile(fileobj=stream, mode="rb")
+        self._file = cast(BinaryIO, igzip.open(stream, "rb"))
 
     def read(self, size: int) -> bytes:
         return self._file.read(size)

@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple
 from adapter.errors import SourceUntrustworthy
 from adapter.source.compressed import SUFFIXES
 from adapter.source.landing import LandedFile, Landing
-from adapter.source.ndjson import BOM, Block, Limits, NdjsonFile
+from adapter.source.ndjson import BOM, Block, Limits, NdjsonFile, line_ends
 
 
 class Range(NamedTuple):
@@ -61,7 +61,7 @@ def blocks_between(stream: BinaryIO, start: int, end: int, name: str, limits: Li
             return
         if not data.endswith(b"\n"):
             data += _line(stream, name, limits)
-        lines = data.count(b"\n")
+        lines = line_ends(data)
         yield Block(data.removeprefix(BOM) if position == 0 else data, first_line)
         position += len(data)
         first_line += lines

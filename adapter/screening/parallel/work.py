@@ -29,7 +29,7 @@ from adapter.screening.parallel.shelf import DiskShelf
 from adapter.screening.ties import pairs_of
 from adapter.source import nominate
 from adapter.source.changes import head_of
-from adapter.source.ndjson import Block, Limits, numbered_lines, type_of
+from adapter.source.ndjson import Block, Limits, line_ends, numbered_lines, type_of
 from adapter.source.ranges import Range, blocks_of
 from adapter.source.sieve import sieve
 from adapter.trial import Trial, open_trial
@@ -156,7 +156,7 @@ def dealt(piece: Range, wanted: Path, slots: int, prefix: Path, count_patients: 
     lines = patients = parts = 0
     place = hashlib.sha256(f"{piece.file.sha256} {piece.start}".encode()).hexdigest()
     for block in blocks_of(piece, _brief().limits):
-        lines += block.data.count(b"\n")
+        lines += line_ends(block.data)
         if count_patients:
             patients += sum(type_of(line) in ("Patient", "") for _, line in numbered_lines(block))
         for position, line in sieve(block.data, candidates):
