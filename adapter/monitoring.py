@@ -20,6 +20,7 @@ import msgspec
 from adapter import pipeline, protocol
 from adapter.errors import ConfigError
 from adapter.model import wire
+from adapter.model.ladder import Ladder
 from adapter.model.monitoring import Monitoring
 from adapter.model.results import ResultsTable
 from adapter.pipeline import Count, Screening
@@ -95,7 +96,8 @@ def monitor(
     enrolled = people.enrolled(workspace, trial.protocol.id, as_of)
     progress(f"evaluating {len(enrolled)} people on the study")
     brief = Brief(trial.folder, trial.site, trial.mappings, as_of, b"", full=True, limits=None)
-    steps = [(brief, one) for one in people.stretches(workspace, enrolled, _PEOPLE_A_STEP)]
+    ladders = load_ladders(trial.folder, trial.vocabulary, trial.protocol)
+    steps = [(brief, ladders, one) for one in people.stretches(workspace, enrolled, _PEOPLE_A_STEP)]
     counted: list[Monitoring] = []
     with (
         _draft(workspace) as draft,
@@ -121,10 +123,9 @@ def _in_order(found: Iterable[tuple[int, Followed]]) -> Iterator[Followed]:
             place += 1
 
 
-def follow(brief: Brief, stretch: people.Stretch) -> Followed:
+def follow(brief: Brief, ladders: tuple[Ladder, ...], stretch: people.Stretch) -> Followed:
     """The step of a worker: everyone of a stretch, judged anew."""
     trial = trial_of(brief)
-    ladders = load_ladders(trial.folder, trial.vocabulary, trial.protocol)
     rows, counted = bytearray(), list[Monitoring]()
     for facts in people.read(stretch):
         found = protocol.monitor(
