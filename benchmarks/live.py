@@ -9,6 +9,7 @@ decoding the same body with msgspec and sending it once through the standard lib
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import random
@@ -93,6 +94,8 @@ def main() -> int:
     standing = {patient: judged(ready, body).standing for patient, body in everybody.items()}
     calls = [(one, body) for one, body in everybody.items()]
     calls += [one for one in calls if standing[one[0]] != "no candidate"] * (options.rounds - 1)
+    gc.collect()
+    gc.freeze()  # as the processes that judge for CDS Hooks do
     random.Random(options.seed).shuffle(calls)  # noqa: S311 - an order, no secret
     ours, theirs = defaultdict[str, list[Taken]](list), defaultdict[str, list[Taken]](list)
     sizes = defaultdict[str, list[int]](list)

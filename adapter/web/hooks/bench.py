@@ -8,6 +8,7 @@ moment: a process that still holds former ones reads them again first.
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import multiprocessing
 import os
@@ -173,6 +174,8 @@ def _of(edition: Edition) -> Counsel:
         site = edition.site
         trial = open_trial(edition.folder, site.site_id, edition.mappings)._replace(site=site)
         _worker = edition.number, counsel(trial)
+        gc.collect()
+        gc.freeze()  # rules and tables last: to look through them for garbage would cost calls their time
     return _worker[1]
 
 
