@@ -25,7 +25,7 @@ WorkersOption = Annotated[
         "--workers",
         min=0,
         help="Processes to use; unless given all cores, and small landings are held in memory. Each takes "
-        "about 300 MB.",
+        "about 100 MB.",
     ),
 ]
 _SAYS = {
