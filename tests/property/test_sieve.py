@@ -204,6 +204,7 @@ HARD = {
     "second place, uuid": '{<ELSE>,"author":{"reference":"urn:uuid:p1"}}',
     "subject said twice, last wins": '{<ELSE>,"subject":<ID>}',
     "contained, logical": '{<ELSE>,"contained":[{"subject":<ID>}]}',
+    "contained is no list": '{<ELSE>,"contained":{"id":"m"}}',
     "contained is someone else's": '{"contained":[{<ELSE>}],"subject":<ID>}',
     "two subject elements": '{<ELSE>,"individual":<ID>}',
     "a Bundle": '{"resourceType":"Bundle","entry":[{"resource":{<ELSE>}},{"resource":{"subject":<ID>}}]}',
