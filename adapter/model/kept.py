@@ -9,8 +9,8 @@ Value = TypeVar("Value")
 
 
 class kept(Generic[Value]):
-    """``functools.cached_property`` as it is from Python 3.12 on, without a lock: for pure functions of a frozen
-    struct (``dict=True``), which may well be worked out twice."""
+    """``functools.cached_property`` as it is from Python 3.12 on, without a lock: for pure functions of a
+    frozen struct (``dict=True``), which may well be worked out twice."""
 
     def __init__(self, work: Callable[[Any], Value]) -> None:
         self._work = work

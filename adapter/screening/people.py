@@ -27,7 +27,7 @@ _ROWS: Mapping[str, type] = {
     "events": Event,
     "interventions": Intervention,
 }
-_DECODERS = {name: wire.decoder(row) for name, row in _ROWS.items()}
+_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {name: wire.decoder(row) for name, row in _ROWS.items()}
 _OWNED, _NAMED = b'{"subject":"', b'{"id":"'
 
 

@@ -57,7 +57,7 @@ async def reread(
     named = sorted(set(references))
     if asked.get("kind") != "rest" or asked.get("server") != str(client.base) or len(named) > MOST:
         return None
-    if other_question(asked, query):
+    if other_question(asked, query) or former.moved:
         return None
     return await _Charts(client, query, former, now).reread(named)
 
