@@ -62,7 +62,7 @@ def points(cores: int, most: int) -> Iterator[Point]:
     for parts in (0, 1, 8, 62):
         yield Point("files", Recipe(patients=min(most, 5_000), parts=parts), cores)
     for used in range(1, cores + 1):
-        yield Point("cores", Recipe(patients=min(most, 5_000)), used)
+        yield Point("cores", Recipe(patients=min(most, 40_000)), used)
         yield Point("cores, one in ten", Recipe(patients=min(most, 2_000), share=0.1), used)
     kinds: tuple[Compression, ...] = ("", "gzip", "zstd")
     for compression in kinds:

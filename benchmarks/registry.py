@@ -52,7 +52,6 @@ class Fitted(NamedTuple):
     zstd_per_gb: float
     peak: int
     peak_all: int
-    second_core: float
     line: float
 
 
@@ -66,7 +65,6 @@ def fitted(rows: Sequence[Row]) -> Fitted:
     determinant = aa * bb - ab * ab
     by_kind = {row.compression: row for row in of["compression"]}
     plain, gzip, zstd = (by_kind[kind] for kind in ("plain", "gzip", "zstd"))
-    one, two = of["cores"][0], of["cores"][-1]
     largest = max(of["patients"], key=lambda row: row.bytes)
     everyone = max(of["share"], key=lambda row: row.candidates)
     return Fitted(
@@ -77,7 +75,6 @@ def fitted(rows: Sequence[Row]) -> Fitted:
         zstd_per_gb=(zstd.cpu + zstd.landing_cpu - plain.cpu - plain.landing_cpu) / plain.bytes * GB,
         peak=largest.peak,
         peak_all=everyone.peak,
-        second_core=one.wall / two.wall,
         line=plain.bytes / plain.lines,
     )
 
@@ -155,7 +152,6 @@ def page(rows: Sequence[Row], machine: str, assumed: Assumed) -> str:
         "link_cores": f"{link_cores:,.0f}",
         "plain_link_cores": f"{plain_link_cores:,.1f}",
         "disk_minutes": f"{size / assumed.disk_gb_per_second / 60:.0f}",
-        "second_core": f"{fit.second_core:.2f}",
         "one_in": f"{fit.per_candidate / (size / people * each):,.0f}",
         "export_rate": f"{assumed.exported_per_second:,}",
         "export_hours": f"{RESOURCES / assumed.exported_per_second / 3600:,.0f}",
