@@ -27,7 +27,7 @@ _ROWS: Mapping[str, type] = {
     "events": Event,
     "interventions": Intervention,
 }
-_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {name: wire.decoder(row) for name, row in _ROWS.items()}
+_DECODERS: Mapping[str, msgspec.json.Decoder[Any]] = {name: wire.decoder(row) for name, row in _ROWS.items()}
 _OWNED, _NAMED = b'{"subject":"', b'{"id":"'
 
 
