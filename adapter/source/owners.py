@@ -1,8 +1,8 @@
 """Whose the lines of a block are, proven for all of them at once.
 
-Looking at one line costs Python more than the bytes cost the processor. So the marks that say whose a line
-is are searched for in the whole block by vector instructions (StringZilla), and their places are compared as
-arrays. A line is proven only if all of this holds; :mod:`adapter.source.sieve` reads every other line:
+The marks that say whose a line is are searched for in the whole block by vector instructions (StringZilla),
+and their places are compared as arrays (docs/decisions/byte-passes.md has what that costs). A
+line is proven only if all of this holds; :mod:`adapter.source.sieve` reads every other line:
 
 - ``Patient/`` occurs in it once: no other patient is named in it, candidate or not;
 - before it stands one of :data:`_FORMS`, complete, whose quote no backslash precedes;

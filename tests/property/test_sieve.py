@@ -208,6 +208,8 @@ HARD = {
     "contained is someone else's": '{"contained":[{<ELSE>}],"subject":<ID>}',
     "two subject elements": '{<ELSE>,"individual":<ID>}',
     "a Bundle": '{"resourceType":"Bundle","entry":[{"resource":{<ELSE>}},{"resource":{"subject":<ID>}}]}',
+    "a Bundle of one": '{"resourceType":"Bundle","entry":[{"resource":{<ELSE>}}]}',
+    "Parameters of one": '{"resourceType":"Parameters","parameter":[{"resource":{<ELSE>}}]}',
     "form inside another key": '{"xsubject":{"reference":"Patient/p2"}}',
     "a key that ends in a quote": r'{"x\"subject":{"reference":"Patient/p2"},"y":1}',
     "reference said twice, last wins": '{"subject":{"reference":"Patient/p2","reference":"#p1"}}',
