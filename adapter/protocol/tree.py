@@ -15,7 +15,7 @@ from typing import TypeVar
 import yaml
 
 from adapter.errors import ProtocolError
-from adapter.model.yaml_nodes import compose, foreign
+from adapter.model.yaml_nodes import LOADER, compose, foreign
 
 Word = TypeVar("Word", bound=str)
 
@@ -145,7 +145,7 @@ def read_tree(path: Path) -> Tree:
     """Compose one YAML document; raises :class:`ProtocolError` if it is none."""
     try:
         text = path.read_text(encoding="utf-8")
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        for event in yaml.parse(text, Loader=LOADER):
             if isinstance(event, yaml.AliasEvent):
                 mark = event.start_mark
                 place = f"{path.name}:{mark.line + 1}:{mark.column + 1}" if mark else path.name
