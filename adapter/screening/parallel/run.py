@@ -8,7 +8,7 @@ holds a range or a batch for each process, and the ids of the candidates; everyt
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from itertools import accumulate, groupby
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -22,10 +22,20 @@ from adapter.model.resource import RawResource
 from adapter.screening.deal import Node, deal
 from adapter.screening.judge import lost_by_all, rules_of
 from adapter.screening.parallel import verdicts, work
-from adapter.screening.parallel.parts import BUCKETS, PartWriter, account_of, lent_of, slot_of
+from adapter.screening.parallel.batches import (
+    moves,
+    origins,
+    overlaps,
+    sizes_of,
+    slots_for,
+    spans_of,
+    touching,
+)
+from adapter.screening.parallel.parts import BUCKETS, PartWriter, account_of, lent_of
 from adapter.screening.parallel.pool import Pool, cores
 from adapter.screening.parallel.shelf import write_shelf
 from adapter.screening.parallel.work import Batch, Brief, Done, PartOf
+from adapter.screening.parallel.workfolder import FORMAT, WorkFolder, sha256
 from adapter.screening.parallel.writing import Counts, write
 from adapter.screening.results import Screening
 from adapter.screening.task import Task
@@ -35,11 +45,8 @@ from adapter.source.landing import Landing
 from adapter.source.ranges import Range, ranges_of
 
 T = TypeVar("T")
-FORMAT = "adapter-screening-work/1"
 _WIRE = msgspec.msgpack
-_PEOPLE_A_SLOT = 4
 _KEYS_A_STEP = 16
-_MOST_BATCHES = 256  # files that are merged at once
 # What a core does in a second, roughly: to judge whether to start processes, which takes seconds itself.
 _WORTH = 4.0
 _READ = 400e6
@@ -64,11 +71,6 @@ class Step(NamedTuple):
 
 
 Told = Callable[[Step], None]
-
-
-def folder_of(task: Task) -> Path:
-    """Where the work of screenings is kept from one to the next."""
-    return task.workspace.root / ".screening-work"
 
 
 def screen_in_parts(
@@ -111,7 +113,7 @@ def screen_in_parts(
         f"{written.people - written.screening.reused} people evaluated, "
         f"{written.screening.reused} unchanged since the last screening; {anew} units judged anew"
     )
-    run.sweep()
+    run.kept.sweep()
     return written.screening
 
 
@@ -134,11 +136,8 @@ class _Run:
         self.pool = pool
         self.told = told
         self.cut = cut
-        self.folder = folder_of(task)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.used: set[Path] = set()
+        self.kept = WorkFolder(task)
         self.ranges = ranges_of(landing, cut.range)
-        self.software = software_sha256()
 
     # ---- who may be a candidate ----------------------------------------------------------------------
 
@@ -151,7 +150,7 @@ class _Run:
                 work.studies, [(one, query.studies) for one in self._of(nominate.STUDY)], 0
             ):
                 studies |= found
-        asked = _sha256(
+        asked = sha256(
             *(",".join(sorted(part)) for part in (query.codes, query.texts, query.studies, studies)),
             ",".join(sorted(query.resource_types)),
         )
@@ -164,7 +163,7 @@ class _Run:
         links = []
         if ids or identifiers:
             patients = self._of(nominate.PATIENT)
-            named = _sha256(*(f"{system} {value}" for system, value in sorted(identifiers)))
+            named = sha256(*(f"{system} {value}" for system, value in sorted(identifiers)))
             links = self._passed("records", patients, named, nominate.Linked, work.linked, identifiers)
         self.issues = list(zip(pieces, (one.issues for one in nominated), strict=True))
         return nominate.candidates_of(
@@ -191,7 +190,7 @@ class _Run:
         total = sum(piece.bytes for piece in pieces)
         read = 0
         for number, piece in enumerate(pieces):
-            target = self._path(f"{name}-{_sha256(self._of_range(piece), asked)[:32]}")
+            target = self.kept.named_by(name, self.kept.identity_of(piece), asked)
             if target.exists():
                 found[number] = _WIRE.decode(target.read_bytes(), type=kind)
                 read += piece.bytes
@@ -208,8 +207,8 @@ class _Run:
     # ---- their lines ---------------------------------------------------------------------------------
 
     def sieve(self, candidates: Candidates) -> Sieved:
-        slots = self.cut.slots or _power_of_two(len(candidates.ids) // _PEOPLE_A_SLOT, 64, 1 << 17)
-        wanted = self._written("wanted", _WIRE.encode(sorted(candidates.ids)))
+        slots = self.cut.slots or slots_for(len(candidates.ids))
+        wanted = self.kept.write("wanted", _WIRE.encode(sorted(candidates.ids)))
         prefixes = self._dealt(wanted, slots)
         accounts = [self._parts(prefix) for prefix in prefixes]
         lines = [account_of(paths[-1]).lines for paths in accounts]
@@ -226,7 +225,7 @@ class _Run:
         read = sum(file.lines for file in self.landing.manifest.files) + given.given
         kept = sum(account_of(part.path).kept for part in parts)
         patients = self._patients([account_of(paths[-1]).patients for paths in accounts])
-        listed = self._written(
+        listed = self.kept.write(
             "parts", _WIRE.encode([(str(part.path), part.name, part.before) for part in parts])
         )
         shelf = self._shelf(parts, listed)
@@ -237,7 +236,7 @@ class _Run:
     def _dealt(self, wanted: Path, slots: int) -> list[Path]:
         """Sieve what no earlier run did; the parts of each range, by the start of their names."""
         prefixes = [
-            self._path(f"lines-{_sha256(self._of_range(piece), wanted.name, str(slots))[:32]}")
+            self.kept.named_by("lines", self.kept.identity_of(piece), wanted.name, str(slots))
             for piece in self.ranges
         ]
         total = sum(piece.bytes for piece in self.ranges)
@@ -259,7 +258,7 @@ class _Run:
         while (path := work.part_path(prefix, len(found))).exists():
             found.append(path)
             if account_of(path).parts == len(found):
-                self.used |= set(found)
+                self.kept.use(*found)
                 return found
         return []
 
@@ -288,9 +287,11 @@ class _Run:
         for raw in answers:
             number = int(raw.where.rpartition(":")[2])
             writer.add(deal(raw.line, raw.where, wanted), number, raw.line)
-        name = _sha256(*(f"{raw.where} {raw.sha256}" for raw in answers), str(slots), self.software)
-        path = work.part_path(self._path(f"answers-{name[:32]}"), 0)
-        self.used.add(path)
+        named = self.kept.named_by(
+            "answers", *(f"{raw.where} {raw.sha256}" for raw in answers), str(slots), self.kept.software
+        )
+        path = work.part_path(named, 0)
+        self.kept.use(path)
         writer.write(path, parts=1)
         return path
 
@@ -304,7 +305,7 @@ class _Run:
         return types != ("Patient",) and ("Patient" in types or "" in types)
 
     def _shelf(self, parts: list[PartOf], listed: Path) -> Path:
-        path = self._path(f"lent-{listed.name.partition('-')[2]}")
+        path = self.kept.path(f"lent-{listed.name.partition('-')[2]}")
         if not path.exists():
             write_shelf(
                 path,
@@ -326,52 +327,29 @@ class _Run:
     def _batches(
         self, parts: list[PartOf], listed: Path, shelf: Path, wanted: Path, slots: int, tied: dict[Node, Node]
     ) -> tuple[tuple[Batch, ...], tuple[int, ...]]:
-        sizes = [0] * slots
-        for part in parts:
-            for slot, _, size in account_of(part.path).slots:
-                sizes[slot] += size
-        moved = {
-            node: slot_of(home, slots)
-            for node, home in tied.items()
-            if slot_of(home, slots) != slot_of(node, slots)
-        }
-        coverage = self._written("coverage", _WIRE.encode(list(self.landing.coverage)))
-        former = tuple(sorted(self.folder.glob(f"judged-{slots}-*.rows")))
-        spans = list(_cut_slots(sizes, self.cut.batch, self.pool.workers))
+        sizes = sizes_of(parts, slots)
+        moved = moves(tied, slots)
+        coverage = self.kept.write("coverage", _WIRE.encode(list(self.landing.coverage)))
+        former = tuple(sorted(self.kept.folder.glob(f"judged-{slots}-*.rows")))
         batches: list[Batch] = []
         weights: list[int] = []
-        each = -(-len(spans) // _MOST_BATCHES)
-        for at in range(0, len(spans), each):
-            own = tuple(spans[at : at + each])
+        for own in spans_of(sizes, self.cut.batch, self.pool.workers):
             first, last = own[0][0], own[-1][1]
-            here = {
-                node: slot
-                for node, slot in moved.items()
-                if first <= slot <= last or first <= slot_of(node, slots) <= last
-            }
-            origins = {
-                span: tuple(
-                    sorted(
-                        {slot_of(node, slots) for node, slot in here.items() if span[0] <= slot <= span[1]}
-                        - set(range(span[0], span[1] + 1))
-                    )
-                )
-                for span in own
-            }
+            here = touching(moved, own, slots)
             batches.append(
                 Batch(
                     own,
                     slots,
                     here,
-                    origins,
+                    origins(here, own, slots),
                     listed,
                     shelf,
                     wanted,
                     coverage,
                     (),
                     b"",
-                    tuple(path for path in former if _overlaps(path, first, last)),
-                    self._path(f"judged-{slots}-{first}-{last}.rows"),
+                    tuple(path for path in former if overlaps(path, first, last)),
+                    self.kept.path(f"judged-{slots}-{first}-{last}.rows"),
                 )
             )
             weights.append(sum(sizes[first : last + 1]))
@@ -402,62 +380,8 @@ class _Run:
         trial = self.task.trial
         options = str(sorted(trial.site.options.items()))
         rules = [self.versions[name] for name in ("protocol_sha256", "mappings_sha256", "software_sha256")]
-        return [FORMAT, self.software, *rules, str(self.task.as_of), trial.site.zone.key, options]
-
-    def sweep(self) -> None:
-        """Remove what this run did not use."""
-        for path in self.folder.iterdir():
-            if path not in self.used:
-                path.unlink()
+        return [FORMAT, self.kept.software, *rules, str(self.task.as_of), trial.site.zone.key, options]
 
     def _of(self, types: frozenset[str]) -> list[Range]:
         names = {file.name for file in self.landing.files(types)}
         return [piece for piece in self.ranges if piece.file.name in names]
-
-    def _of_range(self, piece: Range) -> str:
-        """What the bytes of a range are, wherever they lie."""
-        return f"{self.software} {piece.file.name} {piece.file.sha256} {piece.start} {piece.end}"
-
-    def _path(self, name: str) -> Path:
-        path = self.folder / name
-        self.used.add(path)
-        return path
-
-    def _written(self, name: str, data: bytes) -> Path:
-        path = self._path(f"{name}-{hashlib.sha256(data).hexdigest()[:32]}")
-        path.write_bytes(data)
-        return path
-
-
-def software_sha256() -> str:
-    """Of every module that has a part in a screening: what an older program left is not taken up."""
-    root = Path(__file__).parents[2]
-    names = ("source", "screening", "mappers", "model", "protocol")
-    paths = sorted(path for name in names for path in (root / name).rglob("*.py"))
-    return _sha256(FORMAT, *(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths))
-
-
-def _cut_slots(sizes: list[int], bytes_each: int, workers: int) -> Iterator[tuple[int, int]]:
-    """Runs of slots of about so many bytes, and enough of them that no worker is idle."""
-    each = max(1, min(bytes_each, sum(sizes) // (workers * 4)))
-    first = held = 0
-    for slot, size in enumerate(sizes):
-        held += size
-        if held >= each:
-            yield first, slot
-            first, held = slot + 1, 0
-    if first < len(sizes):
-        yield first, len(sizes) - 1
-
-
-def _overlaps(path: Path, first: int, last: int) -> bool:
-    start, end = (int(one) for one in path.stem.split("-")[2:])
-    return start <= last and first <= end
-
-
-def _power_of_two(wanted: int, least: int, most: int) -> int:
-    return min(most, max(least, 1 << max(0, wanted - 1).bit_length()))
-
-
-def _sha256(*parts: str) -> str:
-    return hashlib.sha256("\n".join(parts).encode(errors="surrogatepass")).hexdigest()

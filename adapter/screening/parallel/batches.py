@@ -1,0 +1,87 @@
+"""How the units of people are cut into batches: runs of slots of about so many bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from adapter.screening.deal import Node
+from adapter.screening.parallel.parts import account_of, slot_of
+from adapter.screening.parallel.work import PartOf
+
+Span = tuple[int, int]
+MOST = 256  # files that are merged at once
+_PEOPLE_A_SLOT = 4
+
+
+def slots_for(candidates: int) -> int:
+    """As many slots as suit a number of candidates: a power of two."""
+    wanted = candidates // _PEOPLE_A_SLOT
+    return min(1 << 17, max(64, 1 << max(0, wanted - 1).bit_length()))
+
+
+def sizes_of(parts: list[PartOf], slots: int) -> list[int]:
+    """Bytes of the lines of each slot."""
+    sizes = [0] * slots
+    for part in parts:
+        for slot, _, size in account_of(part.path).slots:
+            sizes[slot] += size
+    return sizes
+
+
+def spans_of(sizes: list[int], bytes_each: int, workers: int) -> list[tuple[Span, ...]]:
+    """The spans of slots of each batch: few enough batches to be merged at once, each of spans small enough
+    to be held, and enough of them that no worker is idle."""
+    each = max(1, min(bytes_each, sum(sizes) // (workers * 4)))
+    spans = list(_spans(sizes, each))
+    a_batch = -(-len(spans) // MOST)
+    return [tuple(spans[at : at + a_batch]) for at in range(0, len(spans), a_batch)]
+
+
+def _spans(sizes: list[int], each: int) -> Iterator[Span]:
+    first = held = 0
+    for slot, size in enumerate(sizes):
+        held += size
+        if held >= each:
+            yield first, slot
+            first, held = slot + 1, 0
+    if first < len(sizes):
+        yield first, len(sizes) - 1
+
+
+def moves(tied: Mapping[Node, Node], slots: int) -> dict[Node, int]:
+    """To which slot each node goes that is tied to one of another slot."""
+    return {
+        node: slot_of(home, slots)
+        for node, home in tied.items()
+        if slot_of(home, slots) != slot_of(node, slots)
+    }
+
+
+def touching(moved: Mapping[Node, int], own: tuple[Span, ...], slots: int) -> dict[Node, int]:
+    """Of the nodes that move, those that leave or reach a batch."""
+    first, last = own[0][0], own[-1][1]
+    return {
+        node: slot
+        for node, slot in moved.items()
+        if first <= slot <= last or first <= slot_of(node, slots) <= last
+    }
+
+
+def origins(moved: Mapping[Node, int], own: tuple[Span, ...], slots: int) -> dict[Span, tuple[int, ...]]:
+    """From which other slots nodes come into each span."""
+    return {
+        (first, last): tuple(
+            sorted(
+                {slot_of(node, slots) for node, slot in moved.items() if first <= slot <= last}
+                - set(range(first, last + 1))
+            )
+        )
+        for first, last in own
+    }
+
+
+def overlaps(path: Path, first: int, last: int) -> bool:
+    """Whether a file ``judged-SLOTS-FIRST-LAST.rows`` holds slots of a run of them."""
+    start, end = (int(one) for one in path.stem.split("-")[2:])
+    return start <= last and first <= end
