@@ -56,8 +56,8 @@ class Index(msgspec.Struct, frozen=True):
     specimens: Mapping[str, r4.Specimen] = MappingProxyType({})
     identifiers: Mapping[str, str] = _NONE
     survivors: Mapping[str, str] = _NONE
-    reports: Mapping[str, str] = _NONE
-    """Observation id to the ``DiagnosticReport/id`` that lists it as a result; "" if several do."""
+    reports: Mapping[tuple[str, str], str] = MappingProxyType({})
+    """(Patient.id, Observation id) to the person's ``DiagnosticReport/id`` listing it; "" if several do."""
 
     def find(self, reference: r4.Reference | None, wanted: str) -> str:
         """The id of the resource of the wanted type that a reference names, or "".
@@ -134,14 +134,16 @@ def build(
                 key = _key(resource.resourceType, identifier.system or "", identifier.value)
                 same = survivors.get(resource.id or "", resource.id or "")
                 identifiers[key] = same if identifiers.get(key, same) == same else ""
-    listed: dict[str, str] = {}
+    listed: dict[tuple[str, str], str] = {}
+    index = Index(people, drugs, samples, identifiers, survivors, MappingProxyType(listed))
     for report in reports:
+        subject = index.patient(report.subject)
         for result in report.result:
             target = parse_reference(result.reference or "")
             if target is not None and target.type in ("", "Observation"):
-                known = listed.setdefault(target.id, report.reference)
-                listed[target.id] = known if known == report.reference else ""
-    return Index(people, drugs, samples, identifiers, survivors, listed)
+                known = listed.setdefault((subject, target.id), report.reference)
+                listed[subject, target.id] = known if known == report.reference else ""
+    return index
 
 
 def _key(resource_type: str, system: str, value: str) -> str:

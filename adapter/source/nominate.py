@@ -135,7 +135,9 @@ class _Patterns:
         self._needles = tuple(sorted(_ascii_lower(needle) for needle in needles if needle))
         whole = {msgspec.json.encode(needle)[1:-1] for needle in self._needles}
         whole |= {_escaped(needle) for needle in self._needles}
-        characters = {unit for needle in self._needles for unit in _escaped_units(needle)}
+        # Lower case is made of letters, not of what stands behind an escape: a capital has another number.
+        spellings = {*self._needles, *(needle.upper() for needle in self._needles)}
+        characters = {unit for spelling in spellings for unit in _escaped_units(spelling)}
         if any("/" in needle for needle in self._needles):
             characters.add(b"\\/")
         self._whole = frozenset(whole)

@@ -7,8 +7,9 @@ line is proven only if all of this holds; :mod:`adapter.source.sieve` reads ever
 - ``Patient/`` occurs in it once: no other patient is named in it, candidate or not;
 - before it stands one of :data:`_FORMS`, complete, whose quote no backslash precedes;
 - the key of that form (``subject"``) occurs once, and no other key by which a resource says whose it is;
-- the id has none but letters, digits and ``-._:``, and ``"}`` closes the reference at once: nothing in it
-  is said twice (of a name said twice readers take the last, RFC 8259 section 4);
+- the id has none but letters, digits and ``-._:``, and the reference ends there, or goes on with plain
+  members (``display``, ``type``) of which none is another ``reference``: of a name said twice readers take
+  the last (RFC 8259 section 4);
 - it holds neither ``urn:uuid:``, ``contained"``, ``Bundle"`` nor ``Parameters"``, and no escape that may
   spell a mark, a name or a slash (``\\u00``, ``\\/``).
 
@@ -17,6 +18,7 @@ What follows depends on the line and the candidates alone, never on the block it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -34,6 +36,13 @@ _BACKSLASH = ord("\\")
 # What an id of a proven line may consist of; the flag is 1 for every other byte.
 _STRANGE = np.ones(256, np.uint8)
 _STRANGE[list(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._:")] = 0
+# How an object goes on from a quote to its end, none of its own members called reference: strings, and
+# objects of strings such as an Identifier.
+_TEXT = rb'"[^"\\\n]*"'
+_OF_TEXTS = rb"{(?: ?" + _TEXT + b" ?: ?" + _TEXT + rb" ?,?)* ?}"
+_PLAIN_END = re.compile(
+    rb'"(?: ?, ?(?!"reference")' + _TEXT + b" ?: ?(?:" + _TEXT + b"|" + _OF_TEXTS + rb"))* ?}"
+)
 # Ids of one length are compared in one go; where ids have more lengths, the rest of the lines is read.
 _LENGTHS = 8
 _LONGEST = 64
@@ -149,9 +158,15 @@ class Candidates:
     def _compare(
         self, block: bytes, form: _Form, lines: Places, at: Places, clear: NDArray[np.bool_]
     ) -> list[int]:
-        """Marks as clear the lines whose id, at ``at``, is plain and closed; gives those of candidates."""
+        """Marks as clear the lines whose id, at ``at``, is plain and said once; gives those of candidates."""
         theirs: list[int] = []
-        for rows, texts in texts_at(block, at, form.close):
+        for rows, texts in texts_at(block, at, b'"'):
+            quotes = at[rows] + texts.dtype.itemsize
+            once = strings_at(block, quotes, form.close)
+            for row in np.flatnonzero(~once).tolist():
+                once[row] = _PLAIN_END.match(block, int(quotes[row])) is not None
+            if not once.all():
+                rows, texts = rows[once], texts[once]
             clear[lines[rows]] = True
             theirs += self._wanted_among(lines[rows], texts)
         return theirs

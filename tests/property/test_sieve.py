@@ -76,6 +76,10 @@ references = st.one_of(
     st.sampled_from(IDS).map(lambda id_: {"reference": f"Patient/{id_}/_history/3"}),
     st.sampled_from(IDS).map(lambda id_: {"reference": f"urn:uuid:{id_}", "display": "Patient/p12"}),
     st.sampled_from(IDS).map(lambda id_: {"display": "Zhang Patient/p12", "reference": f"Patient/{id_}"}),
+    st.tuples(st.sampled_from(IDS), st.sampled_from(["Zhang", "}", "a{b", 'the "reference"', "\\", ""])).map(
+        lambda said: {"reference": f"Patient/{said[0]}", "type": "Patient", "display": said[1]}
+    ),
+    st.sampled_from(IDS).map(lambda id_: {"reference": f"Patient/{id_}", "identifier": {"value": "77"}}),
     st.sampled_from(IDS).map(lambda id_: {"identifier": {"system": "urn:mrn", "value": id_}}),
     st.just({"reference": "#who"}),
     st.just({"reference": "Group/g1"}),
@@ -213,6 +217,11 @@ HARD = {
     "form inside another key": '{"xsubject":{"reference":"Patient/p2"}}',
     "a key that ends in a quote": r'{"x\"subject":{"reference":"Patient/p2"},"y":1}',
     "reference said twice, last wins": '{"subject":{"reference":"Patient/p2","reference":"#p1"}}',
+    "said again after a name": '{"subject":{"reference":"Patient/p2","display":"x","reference":""}}',
+    "said again after a brace": '{"subject":{"reference":"Patient/p2","display":"}","reference":""}}',
+    "said again after an object": '{"subject":{"reference":"Patient/p2","a":{},"reference":null}}',
+    "said again after an Identifier": '{"subject":{"reference":"Patient/p2","a":{"b":"c"},"reference":""}}',
+    "said again after a quote": r'{"subject":{"reference":"Patient/p2","display":"\"}","reference":""}}',
     "subject in the spelling of another": '{"subject":[],"x":{"reference":"Patient/p2"}}',
     "key escaped": r'{<ELSE>,"\u0073ubject":<ID>}',
     "named in an unclosed line": '{<ELSE>,"a":"Patient/p1',
@@ -334,6 +343,16 @@ def test_everyone_with_a_code_text_or_study_is_nominated(made: list[dict[str, An
     }
     assert found.ids == expected
     assert found.unresolved == 0
+
+
+def test_a_capital_may_hide_behind_an_escape() -> None:
+    """A capital N is U+004E and a small one U+006E."""
+    study = rb'{"resourceType":"ResearchStudy","id":"local1","identifier":[{"value":"\u004eCT03864250"}]}'
+    subject = (
+        b'{"resourceType":"ResearchSubject","individual":{"reference":"Patient/p1"},"study":{"reference":'
+    )
+    block = study + b"\n" + subject + b'"ResearchStudy/local1"}}\n'
+    assert candidate_ids(lambda _types: [("f", Block(block, 1))], QUERY).ids == {"p1"}
 
 
 LINKS = st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from("abcdefgh")), max_size=8)

@@ -73,8 +73,10 @@ class Hurt:
         self.rows = [copy.deepcopy(row) for at in chosen for row in CHARTS[at]]
         self.names = [NAMES[at] for at in chosen]
         self.lines: dict[str, list[bytes]] = {}
+        # Another person's Specimen is lost (docs/decisions/byte-passes.md): who names one stays its owner.
+        movable = [row for row in self.rows if "specimen" not in row]
         for _ in range(draw(st.integers(0, 60))):
-            row = self.dice.choice(self.rows)
+            row = self.dice.choice(movable)
             getattr(self, draw(st.sampled_from(self.WAYS)))(row)
         for row in (*DRUGS, *self.rows):
             self._put(row, self._plain(row) if self.dice.random() < 0.7 else written(row, self.dice))

@@ -249,6 +249,13 @@ def test_another_patients_specimen() -> None:
     assert [one.code for one in found.issues] == ["WRONG_SUBJECT"]
 
 
+def test_another_patients_report() -> None:
+    other = {"resourceType": "Patient", "id": "q"}
+    listed = report(subject={"reference": "Patient/q"}, result=[{"reference": "Observation/o"}])
+    (row,) = readings(patient(), other, listed, result(PROTEIN, "o", **amount(9, "g/d")))
+    assert row.report == ""
+
+
 # --- versions, copies, contradictions (E-12, E-13) --------------------------------------------------
 
 

@@ -70,7 +70,7 @@ def map_observation(resource: r4.Observation, raw: RawResource, context: Context
     subject = context.subject(resource.subject)
     if not subject:
         return refused("NO_SUBJECT", resource, raw, path="Observation.subject")
-    report = context.index.reports.get(resource.id or "", "")
+    report = context.index.reports.get((subject, resource.id or ""), "")
     parts = tuple(parts_of(resource, source_of(resource, raw), report))
     return map_parts(parts, resource, raw, subject, context)
 
