@@ -61,17 +61,18 @@ def impact(trial: Trial, workspace: Workspace, file: str, cells: Mapping[str, st
     followed = monitoring.read_monitoring(workspace)
     with _proposed(trial, file, cells) as changed, _scratch(workspace) as scratch:
         after = screen(changed, scratch, as_of=before.as_of, full=True)
-        watched = monitoring.monitor(changed, scratch, as_of=before.as_of) if followed else None
-    return Impact(
-        people=len(after.decisions),
-        verdicts=tuple(_overall(before, after)),
-        criteria=(
-            *_lines({one.subject: one.criteria for one in before.decisions},
-                    {one.subject: one.criteria for one in after.decisions}),
-            *_lines(_watched(followed.rows if followed else ()), _watched(watched.rows if watched else ())),
-        ),
-        readings=_usable(after) - _usable(before),
-    )  # fmt: skip
+        # The rows of both may be read from the scratch folder, so while it is there.
+        watched = monitoring.monitor(changed, scratch, as_of=before.as_of).rows if followed else ()
+        return Impact(
+            people=len(after.decisions),
+            verdicts=tuple(_overall(before, after)),
+            criteria=(
+                *_lines({one.subject: one.criteria for one in before.decisions},
+                        {one.subject: one.criteria for one in after.decisions}),
+                *_lines(_watched(followed.rows if followed else ()), _watched(watched)),
+            ),
+            readings=_usable(after) - _usable(before),
+        )  # fmt: skip
 
 
 def checked(trial: Trial, file: str, cells: Mapping[str, str]) -> None:

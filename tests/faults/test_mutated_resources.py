@@ -74,7 +74,7 @@ def test_each_mutant_depends_on_seed_and_number_alone(lines: list[bytes]) -> Non
 
 
 def test_a_failure_is_shrunk_to_what_matters(lines: list[bytes], tmp_path: Path) -> None:
-    """A reader that cannot bear a gender: of 500 lines one is shown, and of that one element."""
+    """A reader that cannot bear a gender: of 1,000 lines one is shown, and of that one element."""
 
     class Delicate(Reader):
         def read(self, some: list[bytes]) -> Account:  # type: ignore[override]
@@ -83,7 +83,7 @@ def test_a_failure_is_shrunk_to_what_matters(lines: list[bytes], tmp_path: Path)
             return super().read([])
 
     with pytest.raises(Failure) as caught:
-        run(lines, Delicate(tmp_path, []), SEED, 500)
+        run(lines, Delicate(tmp_path, []), SEED, 1000)
     text = str(caught.value)
     assert text.startswith("ZeroDivisionError")
     assert text.count("number") == 1
