@@ -24,8 +24,8 @@ from adapter.model.candidates import CandidateQuery
 from adapter.model.resource import RawResource
 from adapter.screening.deal import Node, closed, deal, lookups
 from adapter.screening.judge import Question, judge
+from adapter.screening.lent import MemoryShelf
 from adapter.screening.ties import pairs_of
-from adapter.screening.units import MemoryShelf
 from adapter.source.ndjson import Block, Limits, line_ends, numbered_lines, type_of
 from adapter.source.nominate import (
     PATIENT,

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Iterable, Iterator
 
 from adapter.model.issue import Issue
-from adapter.screening.judge import Judged, PersonRows, issue_order
+from adapter.screening.judge import PersonRows, issue_order
 
 
 def people_in_order(parts: Iterable[Iterable[PersonRows]]) -> Iterator[PersonRows]:
@@ -21,8 +21,3 @@ def issues_in_order(parts: Iterable[Iterable[Issue]]) -> Iterator[Issue]:
         if issue != last:
             yield issue
         last = issue
-
-
-def gaps_of(judged: Iterable[Judged]) -> frozenset[object]:
-    """The coverage rows about everybody that units found."""
-    return frozenset(row for one in judged for row in one.lost if not row.subject)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from adapter.screening.deal import ASKS, IS, Node
 
@@ -51,7 +51,3 @@ def homes(pairs: Iterable[tuple[Node, Node]]) -> dict[Node, Node]:
         if left != right:
             leader[max(left, right)] = min(left, right)
     return {node: home for node in leader if (home := find(node)) != node}
-
-
-def home_of(node: Node, homes: Mapping[Node, Node]) -> Node:
-    return homes.get(node, node)

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, TypeVar
 
 import msgspec
 
@@ -22,6 +22,7 @@ BUCKETS = 256
 _RECORD = struct.Struct("<8sQ?I")
 _KEY = struct.Struct("<8s8sB")
 _TAIL = struct.Struct("<Q")
+T = TypeVar("T")
 
 
 class Lent(msgspec.Struct, frozen=True, array_like=True):
@@ -130,15 +131,20 @@ def _sections(out: BinaryIO, by_number: dict[int, list[bytes]]) -> Iterator[tupl
         yield number, start, out.tell() - start
 
 
+def at_the_end(path: Path, kind: type[T]) -> T:
+    """The value whose start the last eight bytes of a file tell."""
+    with path.open("rb") as file:
+        file.seek(-_TAIL.size, os.SEEK_END)
+        tail = file.tell()
+        (start,) = _TAIL.unpack(file.read())
+        file.seek(start)
+        return msgspec.msgpack.decode(file.read(tail - start), type=kind)
+
+
 @lru_cache(maxsize=4096)
 def account_of(path: Path) -> Account:
     """The account at the end of a part."""
-    with path.open("rb") as part:
-        part.seek(-_TAIL.size, os.SEEK_END)
-        tail = part.tell()
-        (start,) = _TAIL.unpack(part.read())
-        part.seek(start)
-        return msgspec.msgpack.decode(part.read(tail - start), type=Account)
+    return at_the_end(path, Account)
 
 
 def lent_of(path: Path) -> list[Lent]:

@@ -19,6 +19,7 @@ from adapter.model.facts import Account
 from adapter.model.funnel import Funnel
 from adapter.model.issue import Issue
 from adapter.screening.judge import Judged, PersonRows, issue_order
+from adapter.screening.parallel.parts import at_the_end
 
 Span = tuple[int, int]
 _SIZE = struct.Struct("<Q")
@@ -101,12 +102,7 @@ class VerdictWriter:
 
 
 def contents_of(path: Path) -> Contents:
-    with path.open("rb") as file:
-        file.seek(-_SIZE.size, os.SEEK_END)
-        tail = file.tell()
-        (start,) = _SIZE.unpack(file.read())
-        file.seek(start)
-        return msgspec.msgpack.decode(file.read(tail - start), type=Contents)
+    return at_the_end(path, Contents)
 
 
 def judged_of(path: Path, unit: JudgedUnit) -> Judged:
