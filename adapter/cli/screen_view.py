@@ -29,6 +29,7 @@ WorkersOption = Annotated[
     ),
 ]
 _SAYS = {
+    "studies": "looking for the study",
     "candidates": "looking for candidates",
     "records": "looking for merged records",
     "lines": "reading their records",

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 
-from adapter.screening.parallel.run import Cut, Told, screen_in_parts
+from adapter.screening.parallel.run import screen_in_parts
+from adapter.screening.parallel.underway import Cut, Told
 from adapter.screening.results import Screening
 from adapter.screening.task import Task
 from adapter.screening.whole import screen_whole

@@ -21,7 +21,7 @@ from adapter import screening
 from adapter.demo.hospital import PLANTED, everyone
 from adapter.errors import WorkerLost
 from adapter.screening import Cut, Step
-from adapter.screening.parallel import verdicts, work
+from adapter.screening.parallel import judging, verdicts, work
 from adapter.screening.parallel.parts import account_of
 from adapter.screening.parallel.pool import Pool
 from adapter.source.landing import land_folder
@@ -68,8 +68,8 @@ class Counted:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.times: Counter[str] = Counter()
-        for name in ("nominated", "dealt", "judge"):
-            patch.setattr(work, name, self._counting(name, getattr(work, name)))
+        for room, name in ((work, "nominated"), (work, "dealt"), (judging, "judge")):
+            patch.setattr(room, name, self._counting(name, getattr(room, name)))
 
     def _counting(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def counted(*arguments: Any) -> Any:

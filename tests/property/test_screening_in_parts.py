@@ -28,7 +28,8 @@ from adapter import screening
 from adapter.demo.hospital import PLANTED, everyone
 from adapter.demo.pharmacy import formulary
 from adapter.screening.parallel.pool import Pool
-from adapter.screening.parallel.run import Cut, screen_in_parts
+from adapter.screening.parallel.run import screen_in_parts
+from adapter.screening.parallel.underway import Cut
 from adapter.screening.task import Task
 from adapter.screening.whole import screen_whole
 from adapter.source.landing import land_folder, open_landing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from adapter.screening.deal import Node
@@ -20,7 +20,7 @@ def slots_for(candidates: int) -> int:
     return min(1 << 17, max(64, 1 << max(0, wanted - 1).bit_length()))
 
 
-def sizes_of(parts: list[PartOf], slots: int) -> list[int]:
+def sizes_of(parts: Sequence[PartOf], slots: int) -> list[int]:
     """Bytes of the lines of each slot."""
     sizes = [0] * slots
     for part in parts:
