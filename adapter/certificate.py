@@ -11,6 +11,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,7 @@ import msgspec
 from adapter.model import wire
 from adapter.model.certificate import Certificate, Readable, SilenceAccount, TypeAccount
 from adapter.model.coverage import Coverage
+from adapter.model.protocol import Criterion, Protocol
 from adapter.model.selection import EventTest, ExposureTest
 from adapter.protocol.occurrences import MEDICATION_TYPES
 from adapter.source.generations import write_whole
@@ -112,8 +114,8 @@ def _account(kind: str, returned: int, rows: list[Coverage]) -> TypeAccount:
 def _silences(trial: Trial, readable: dict[str, Readable]) -> Iterator[SilenceAccount]:
     """Every condition of the protocol that may read silence as absence, once a criterion."""
     seen: set[tuple[str, str]] = set()
-    for criterion in trial.protocol.every():
-        for test in _tests(criterion.lines):
+    for criterion, tests in _tests_by_criterion(trial.protocol):
+        for test in tests:
             types = test.resource_types if isinstance(test, EventTest) else MEDICATION_TYPES
             if test.silence != "absent_if_covered" or (criterion.id, test.label) in seen:
                 continue
@@ -124,6 +126,13 @@ def _silences(trial: Trial, readable: dict[str, Readable]) -> Iterator[SilenceAc
                 "nothing" if not types or "nothing" in found else "for some" if missing else "absence"
             )
             yield SilenceAccount(criterion.id, test.label, types, silence, missing)
+
+
+@lru_cache(maxsize=4)
+def _tests_by_criterion(
+    protocol: Protocol,
+) -> tuple[tuple[Criterion, tuple[EventTest | ExposureTest, ...]], ...]:
+    return tuple((criterion, tuple(_tests(criterion.lines))) for criterion in protocol.every())
 
 
 def _tests(node: object) -> Iterator[EventTest | ExposureTest]:

@@ -22,7 +22,7 @@ from adapter.model.facts import Event, Facts, Finding, Intervention, Subject
 from adapter.model.funnel import Sifted, funnel_of
 from adapter.model.resource import RawResource
 from adapter.screening import results
-from adapter.screening.deal import LENT, Dealt, Node, deal
+from adapter.screening.deal import LENT, Node, deal
 from adapter.screening.judge import (
     Former,
     Opinion,
@@ -35,6 +35,7 @@ from adapter.screening.judge import (
     rules_of,
     without,
 )
+from adapter.screening.readfiles import ReadFiles
 from adapter.screening.results import Screening
 from adapter.screening.task import Task
 from adapter.screening.ties import homes, pairs_of
@@ -49,23 +50,22 @@ T = TypeVar("T", bound=Row)
 class _State:
     """One landing with what was answered on our own pages, line by line, and where each line belongs."""
 
-    def __init__(self, task: Task, landing: Landing, known: dict[bytes, Dealt]) -> None:
+    def __init__(self, task: Task, landing: Landing, files: ReadFiles) -> None:
         query = candidate_query(
             task.trial.terminology, task.trial.protocol.candidates, task.trial.protocol.id
         )
         self.landing = landing
-        self.nominated: Candidates = landing.candidates(query)
-        self.answers = task.answers(self.nominated.ids)
-        self.tally = Tally()
-        landed = landing.resources(candidates=self.nominated.ids, tally=self.tally)
-        self.lines = (*landed, *self.answers.asked)
-        self.dealt = tuple(self._dealt(one, known) for one in self.lines)
-
-    def _dealt(self, one: RawResource, known: dict[bytes, Dealt]) -> Dealt:
-        found = known.get(one.line)
-        if found is None:
-            found = known[one.line] = deal(one.line, one.where, self.nominated.ids)
-        return found
+        self.nominated: Candidates = files.candidates(landing, query)
+        ids = self.nominated.ids
+        self.answers = task.answers(ids)
+        kept = [files.kept(landing, file, ids) for file in landing.manifest.files]
+        self.tally = Tally(sum(one.tally.read for one in kept), sum(one.tally.given for one in kept))
+        asked = self.answers.asked
+        self.lines = (*chain.from_iterable(one.lines for one in kept), *asked)
+        self.dealt = (
+            *chain.from_iterable(one.dealt for one in kept),
+            *(deal(one.line, one.where, ids) for one in asked),
+        )
 
     def of(self, units: frozenset[Node], home: dict[Node, Node]) -> list[RawResource]:
         return [
@@ -79,9 +79,13 @@ class _State:
         return [one for one in self.lines if one.resource_type in LENT]
 
 
-def renewed(task: Task, former_landing: Landing, landing: Landing) -> tuple[Screening, frozenset[str]] | None:
+def renewed(
+    task: Task, former_landing: Landing, landing: Landing, files: ReadFiles | None = None
+) -> tuple[Screening, frozenset[str]] | None:
     """The screening of ``landing``, kept in the workspace, and whom it judged anew; None where everything has
-    to be screened. ``former_landing`` is the one that the screening in the workspace is of."""
+    to be screened. ``former_landing`` is the one that the screening in the workspace is of. What was read in
+    ``files`` is not read again."""
+    files = files or ReadFiles()
     try:
         before = results.read_screening(task.workspace)
     except ConfigError:
@@ -90,8 +94,8 @@ def renewed(task: Task, former_landing: Landing, landing: Landing) -> tuple[Scre
         return None
     if landing is former_landing:
         return before, frozenset()
-    known: dict[bytes, Dealt] = {}
-    was, now = _State(task, former_landing, known), _State(task, landing, known)
+    was, now = _State(task, former_landing, files), _State(task, landing, files)
+    files.keep(landing)
     if was.nominated.ids != now.nominated.ids or not all(one.named for one in (*was.dealt, *now.dealt)):
         return None
     units, home = _touched(was, now)

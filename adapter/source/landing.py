@@ -131,20 +131,31 @@ class Landing:
         ``candidates`` sieves: lines proven to be other patients' are dropped before parsing. ``tally`` is
         filled while iterating.
         """
-        tally = tally if tally is not None else Tally()
         for file in self.files(types):
-            tally.read += file.lines
-            for block in self._blocks_of(file):
-                if candidates is None:
-                    found = numbered_lines(block)
-                else:
-                    kept = sieve(block.data, candidates)
-                    found = iter((block.first_line + position, line) for position, line in kept)
-                for number, line in found:
-                    kind = type_of(line)
-                    if types is None or not kind or kind in types:
-                        tally.given += 1
-                        yield RawResource(line, f"{file.name}:{number}", kind)
+            yield from self.resources_of(file, types, candidates=candidates, tally=tally)
+
+    def resources_of(
+        self,
+        file: LandedFile,
+        types: frozenset[str] | None = None,
+        *,
+        candidates: frozenset[str] | None = None,
+        tally: Tally | None = None,
+    ) -> Iterator[RawResource]:
+        """:meth:`resources` of one of the manifest's files."""
+        tally = tally if tally is not None else Tally()
+        tally.read += file.lines
+        for block in self._blocks_of(file):
+            if candidates is None:
+                found = numbered_lines(block)
+            else:
+                kept = sieve(block.data, candidates)
+                found = iter((block.first_line + position, line) for position, line in kept)
+            for number, line in found:
+                kind = type_of(line)
+                if types is None or not kind or kind in types:
+                    tally.given += 1
+                    yield RawResource(line, f"{file.name}:{number}", kind)
 
     def candidates(self, query: CandidateQuery) -> Candidates:
         """Every patient the query nominates, merged records included."""
@@ -161,8 +172,12 @@ class Landing:
                         fix="land the source again; a landing is never edited",
                     )
 
+    def blocks(self, file: LandedFile) -> Iterator[tuple[str, Block]]:
+        """The name of one of the manifest's files with each of its blocks."""
+        return ((file.name, block) for block in self._blocks_of(file))
+
     def _blocks(self, types: frozenset[str] | None = None) -> Iterator[tuple[str, Block]]:
-        return ((file.name, block) for file in self.files(types) for block in self._blocks_of(file))
+        return (block for file in self.files(types) for block in self.blocks(file))
 
     def _blocks_of(self, file: LandedFile) -> Iterator[Block]:
         return NdjsonFile(self.path(file), self.limits, name=file.name).blocks()
