@@ -8,10 +8,10 @@ Order of arrival never decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from datetime import datetime
+from collections.abc import Iterable
 from functools import cmp_to_key
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import attrgetter
 
 import msgspec
 
@@ -27,27 +27,34 @@ _CONTAINERS = frozenset({"Bundle", "Parameters"})
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
-class _Summary(msgspec.Struct, frozen=True, kw_only=True):
+class _Summary(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     resourceType: str | None = None
     id: str | None = None
     meta: r4.Meta | None = None
 
 
-class Arrival(msgspec.Struct, frozen=True):
-    """One readable resource. ``superseded`` is true if a newer version of it was read too."""
+class Arrival(msgspec.Struct, frozen=True, gc=False):
+    """One readable resource, with ``meta.versionId`` and ``meta.lastUpdated`` as they were written.
+
+    ``superseded`` is true if a newer version of it was read too.
+    """
 
     resource_type: str
     id: str
-    raw: RawResource
     sha256: str
-    version: int | None = None
-    updated: datetime | None = None
+    raw: RawResource
+    version_id: str = ""
+    last_updated: str = ""
     superseded: bool = False
 
     @property
-    def order(self) -> tuple[str, str, bool, str, str]:
-        """Canonical: by type and id, versions that stand before those that do not, then content."""
-        return (self.resource_type, self.id, self.superseded, self.sha256, self.raw.where)
+    def version(self) -> Version:
+        return version_of(self.version_id, self.last_updated)
+
+
+_RESOURCE = attrgetter("resource_type", "id")
+_ORDER = attrgetter("resource_type", "id", "superseded", "sha256", "raw.where")
+"""Canonical: by type and id, versions that stand before those that do not, then content."""
 
 
 class Arrivals(msgspec.Struct, frozen=True):
@@ -74,16 +81,13 @@ def receive(resources: Iterable[RawResource]) -> Arrivals:
             unread.append(Unread(raw.line, arrival.code))
         else:
             found.append(arrival)
-    found.sort(key=lambda one: one.order)
-    distinct: list[Arrival] = []
-    for arrival in found:
-        last = distinct[-1] if distinct else None
-        if last is not None and arrival.id and arrival.order[:4] == last.order[:4]:
-            refused.append(_copy_of(arrival))
-        else:
-            distinct.append(arrival)
+    found.sort(key=_ORDER)
     notes: list[Issue] = []
-    ordered = sorted(_versions(distinct, notes), key=lambda one: one.order)
+    ordered: list[Arrival] = []
+    for (_, name), same in groupby(found, key=_RESOURCE):
+        group = list(same)
+        # Resources without id can be neither copies nor versions of each other.
+        ordered += _versions(_distinct(group, refused), notes) if name and len(group) > 1 else group
     return Arrivals(tuple(ordered), tuple(refused), tuple(notes), tuple(unread))
 
 
@@ -113,16 +117,10 @@ def _arrive(raw: RawResource) -> Arrival | Issue:
         return _refuse("UNKNOWN_RESOURCE_TYPE", UNKNOWN_TYPE, raw, "resourceType is not one of FHIR R4")
     if name in _CONTAINERS:
         return _refuse("NOT_UNPACKED", name, raw, "the source hands over the entries, not their container")
-    number = str(head.meta.versionId) if head.meta and head.meta.versionId is not None else ""
-    version = version_of(number, (head.meta.lastUpdated if head.meta else None) or "")
-    return Arrival(
-        name,
-        head.id or "",
-        raw,
-        raw.sha256,
-        version.number,
-        version.updated,
-    )
+    meta = head.meta
+    number = str(meta.versionId) if meta and meta.versionId is not None else ""
+    updated = (meta.lastUpdated if meta else None) or ""
+    return Arrival(name, head.id or "", raw.sha256, raw, number, updated)
 
 
 def _refuse(code: str, resource_type: str, raw: RawResource, detail: str) -> Issue:
@@ -142,33 +140,37 @@ def _copy_of(arrival: Arrival) -> Issue:
     )
 
 
-def _versions(arrivals: list[Arrival], notes: list[Issue]) -> Iterator[Arrival]:
-    groups: dict[tuple[str, str], list[Arrival]] = {}
-    for arrival in arrivals:
-        # Resources without id cannot be versions of each other.
-        key = (arrival.resource_type, arrival.id or f"\n{arrival.sha256}\n{arrival.raw.where}")
-        groups.setdefault(key, []).append(arrival)
-    for group in groups.values():
-        if len(group) == 1:
-            yield group[0]
-            continue
-        newest = max(group, key=cmp_to_key(_compare))
-        for arrival in group:
-            older = _compare(arrival, newest) < 0
-            yield msgspec.structs.replace(arrival, superseded=True) if older else arrival
-        if _disagree(group):
-            reference = f"{newest.resource_type}/{newest.id}"
-            detail = "versionId and lastUpdated order the versions differently; versionId is believed"
-            notes.append(Issue("VERSION_ORDER", "warning", newest.resource_type, reference, "meta", detail))
+def _distinct(group: list[Arrival], refused: list[Issue]) -> list[Arrival]:
+    """The first of each run of byte-identical copies."""
+    found = group[:1]
+    for arrival in group[1:]:
+        if arrival.sha256 == found[-1].sha256:
+            refused.append(_copy_of(arrival))
+        else:
+            found.append(arrival)
+    return found
 
 
-def _compare(one: Arrival, other: Arrival) -> int:
-    """Negative if ``one`` is the older version, 0 if nobody can tell."""
-    return compare(Version(one.version, one.updated), Version(other.version, other.updated))
+def _versions(group: list[Arrival], notes: list[Issue]) -> list[Arrival]:
+    """The versions of one resource, the ones that stand first."""
+    versions = [arrival.version for arrival in group]
+    newest = max(versions, key=cmp_to_key(compare))
+    if _disagree(group, versions):
+        first = group[0]
+        reference = f"{first.resource_type}/{first.id}"
+        detail = "versionId and lastUpdated order the versions differently; versionId is believed"
+        notes.append(Issue("VERSION_ORDER", "warning", first.resource_type, reference, "meta", detail))
+    marked = [
+        msgspec.structs.replace(arrival, superseded=True) if compare(version, newest) < 0 else arrival
+        for arrival, version in zip(group, versions, strict=True)
+    ]
+    return sorted(marked, key=_ORDER)
 
 
-def _disagree(group: list[Arrival]) -> bool:
-    timed = [one for one in group if one.version is not None and one.updated is not None]
-    by_number = sorted(timed, key=lambda one: (one.version or 0, one.sha256))
-    times = [one.updated for one in by_number if one.updated is not None]
-    return any(earlier > later for earlier, later in pairwise(times))
+def _disagree(group: list[Arrival], versions: list[Version]) -> bool:
+    timed = [
+        (version.number, arrival.sha256, version.updated)
+        for arrival, version in zip(group, versions, strict=True)
+        if version.number is not None and version.updated is not None
+    ]
+    return any(earlier[2] > later[2] for earlier, later in pairwise(sorted(timed)))

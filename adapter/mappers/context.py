@@ -61,7 +61,7 @@ class Context(msgspec.Struct, frozen=True):
         return self.index.patient(reference)
 
 
-class Mapped(msgspec.Struct, frozen=True):
+class Mapped(msgspec.Struct, frozen=True, gc=False):
     """What one resource became. Build it with rows, with :func:`refused`, or use ``NOT_RELEVANT``.
 
     ``identifiers`` holds, for findings that have them, the business identifiers (``system|value``) by which

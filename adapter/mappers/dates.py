@@ -31,7 +31,7 @@ class Effective(Protocol):
     def issued(self) -> str | None: ...
 
 
-class Moment(msgspec.Struct, frozen=True):
+class Moment(msgspec.Struct, frozen=True, gc=False):
     """``start`` and, for a timed collection, ``end``; ``period`` is the text both were read from.
 
     ``unreadable`` is true when there was a date text and it is no date that exists.

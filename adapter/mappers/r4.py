@@ -10,6 +10,8 @@ but is further than any laboratory goes, and a string ``"NaN"`` is a Decimal tha
 :func:`usable` before arithmetic. A bare ``NaN`` is not JSON and costs the resource (``MALFORMED_JSON``),
 as a wrong type does (``WRONG_TYPE``). A resource with duplicate keys never gets
 here: :mod:`adapter.mappers.soundness` refuses it, because every JSON parser would silently take the last.
+
+What is decoded is a tree, so no struct here takes part in the search for cycles (``gc=False``).
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ _LARGEST_EXPONENT = 60
 _LONGEST_NUMBER = 80
 
 
-class Element(msgspec.Struct, frozen=True, kw_only=True):
+class Element(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What every datatype may carry."""
 
     id: str | None = None
@@ -171,7 +173,7 @@ class Meta(Element, frozen=True, kw_only=True):
     security: tuple[Coding, ...] = ()
 
 
-class Resource(msgspec.Struct, frozen=True, kw_only=True):
+class Resource(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What every resource may carry; ``contained`` stays undecoded until its owner asks."""
 
     resourceType: str = ""
@@ -203,7 +205,7 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
         return self.meta.lastUpdated or ""
 
 
-class Head(msgspec.Struct, frozen=True, kw_only=True):
+class Head(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The part of any resource that says what it is."""
 
     resourceType: str | None = None

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound=r4.Resource)
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_REFERRED_TO: Mapping[str, type[r4.Resource]] = MappingProxyType(
+    {one.__name__: one for one in (r4.Patient, r4.Medication, r4.Specimen, r4.DiagnosticReport)}
+)
 
 
 class _Rows:
@@ -52,8 +55,10 @@ class _Rows:
     def add(self, arrival: Arrival, mapped: Mapped) -> None:
         outcome = mapped.outcome
         self.ledger.enter(arrival.resource_type, outcome)
-        self.issues += mapped.issues
-        self.unread += [Unread(arrival.raw.line, one.code) for one in mapped.issues if one.fatal_for_resource]
+        if mapped.issues:
+            self.issues += mapped.issues
+            lost = [one.code for one in mapped.issues if one.fatal_for_resource]
+            self.unread += [Unread(arrival.raw.line, code) for code in lost]
         if outcome != "facts":
             return
         if arrival.superseded:
@@ -77,27 +82,31 @@ def run(
     """Receive, index, map patients and then everything else, settle, derive, sort."""
     arrivals = receive(resources)
     rows = _Rows(arrivals)
-    standing = [arrival for arrival in arrivals.resources if not arrival.superseded]
-    patients = _targets(standing, r4.Patient)
+    read = [
+        _read(one, _REFERRED_TO[one.resource_type]) if one.resource_type in _REFERRED_TO else None
+        for one in arrivals.resources
+    ]
+    believed = [one for one, arrival in zip(read, arrivals.resources, strict=True) if not arrival.superseded]
+    patients = _of(r4.Patient, believed)
     merges = identity.resolve(patients)
     found = index.build(
         patients,
-        _targets(standing, r4.Medication),
-        _targets(standing, r4.Specimen),
+        _of(r4.Medication, believed),
+        _of(r4.Specimen, believed),
         merges.survivors,
-        _targets(standing, r4.DiagnosticReport),
+        _of(r4.DiagnosticReport, believed),
     )
     alone = Context(terminology=terminology, zone=zone, index=found, options=options)
-    for arrival in arrivals.resources:
+    for arrival, resource in zip(arrivals.resources, read, strict=True):
         if arrival.resource_type == "Patient":
-            rows.add(arrival, _map_patient(arrival, mappers, alone))
+            rows.add(arrival, _map_patient(arrival, resource, mappers, alone))
     people, merge_issues = identity.fold(rows.subjects, merges)
     context = msgspec.structs.replace(
         alone, people=MappingProxyType({person.id: person for person in people})
     )
-    for arrival in arrivals.resources:
+    for arrival, resource in zip(arrivals.resources, read, strict=True):
         if arrival.resource_type != "Patient":
-            rows.add(arrival, _map(arrival, mappers, context))
+            rows.add(arrival, _map(arrival, resource, mappers, context))
     settled = settle(rows.findings, rows.identifiers)
     findings = derive(settled.findings, context)
     issues = [*rows.issues, *merge_issues, *settled.issues, *_strangers(rows, people)]
@@ -114,22 +123,31 @@ def run(
     )
 
 
-def _targets(arrivals: list[Arrival], wanted: type[R]) -> list[R]:
-    found = []
-    for arrival in arrivals:
-        if arrival.resource_type == wanted.__name__:
-            try:
-                resource = r4.decode(arrival.raw.line, wanted)
-            except _UNREADABLE:
-                continue  # reported when its own turn comes
-            if not resource.modifierExtension and not unsound(arrival.raw.line):
-                found.append(resource)
-    return found
+def _read(arrival: Arrival, wanted: type[R]) -> R | Mapped:
+    """The resource; or, where it cannot be read or must not be believed, the issue that says why."""
+    raw = arrival.raw
+    try:
+        resource = r4.decode(raw.line, wanted)
+    except _UNREADABLE as error:
+        reference = f"{arrival.resource_type}/{arrival.id}" if arrival.id else raw.where
+        return Mapped(issues=(unreadable(error, arrival.resource_type, reference),))
+    if resource.modifierExtension:
+        return refused("MODIFIER_EXTENSION", resource, raw, detail=UNMODIFIED)
+    if wrong := unsound(raw.line):
+        path = f"{arrival.resource_type}.{wrong.path}" if wrong.path else ""
+        return refused(wrong.code, resource, raw, path=path, detail=wrong.detail)
+    return resource
 
 
-def _map_patient(arrival: Arrival, mappers: Mapping[str, Mapper], context: Context) -> Mapped:
+def _of(wanted: type[R], read: Iterable[r4.Resource | Mapped | None]) -> list[R]:
+    return [one for one in read if isinstance(one, wanted)]
+
+
+def _map_patient(
+    arrival: Arrival, read: r4.Resource | Mapped | None, mappers: Mapping[str, Mapper], context: Context
+) -> Mapped:
     if not arrival.superseded:
-        return _map(arrival, mappers, context)
+        return _map(arrival, read, mappers, context)
     older = Issue(
         "SUPERSEDED",
         "information",
@@ -143,20 +161,16 @@ def _map_patient(arrival: Arrival, mappers: Mapping[str, Mapper], context: Conte
     return Mapped(issues=(older,))
 
 
-def _map(arrival: Arrival, mappers: Mapping[str, Mapper], context: Context) -> Mapped:
+def _map(
+    arrival: Arrival, read: r4.Resource | Mapped | None, mappers: Mapping[str, Mapper], context: Context
+) -> Mapped:
+    """What a resource became; ``read`` is what the first pass has of it, if it looked at it."""
     mapper = mappers.get(arrival.resource_type)
     if mapper is None:
         return NOT_RELEVANT
-    try:
-        resource = r4.decode(arrival.raw.line, mapper.struct)
-    except _UNREADABLE as error:
-        reference = f"{arrival.resource_type}/{arrival.id}" if arrival.id else arrival.raw.where
-        return Mapped(issues=(unreadable(error, arrival.resource_type, reference),))
-    if resource.modifierExtension:
-        return refused("MODIFIER_EXTENSION", resource, arrival.raw, detail=UNMODIFIED)
-    if wrong := unsound(arrival.raw.line):
-        path = f"{arrival.resource_type}.{wrong.path}" if wrong.path else ""
-        return refused(wrong.code, resource, arrival.raw, path=path, detail=wrong.detail)
+    resource = _read(arrival, mapper.struct) if read is None else read
+    if isinstance(resource, Mapped):
+        return resource
     if resource.implicitRules:
         # https://hl7.org/fhir/R4/resource.html#implicitRules: rules that are not known forbid processing.
         return refused("IMPLICIT_RULES", resource, arrival.raw, detail="rules that are not known here")

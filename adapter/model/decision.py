@@ -32,7 +32,7 @@ class Overall(Enum):
     INELIGIBLE = "ineligible"
 
 
-class Evidence(msgspec.Struct, frozen=True):
+class Evidence(msgspec.Struct, frozen=True, gc=False):
     """One record that a rule looked at, and what it did with it.
 
     ``role`` is ``used``, ``ignored`` or ``support`` (shown, never decides); ``why`` names the reason
@@ -52,7 +52,7 @@ class Evidence(msgspec.Struct, frozen=True):
     derived_from: tuple[Source, ...] = ()
 
 
-class Alternative(msgspec.Struct, frozen=True):
+class Alternative(msgspec.Struct, frozen=True, gc=False):
     """The verdict under another reading of the same sentence."""
 
     name: str
@@ -60,7 +60,7 @@ class Alternative(msgspec.Struct, frozen=True):
     verdict: Verdict
 
 
-class CriterionResult(msgspec.Struct, frozen=True):
+class CriterionResult(msgspec.Struct, frozen=True, gc=False):
     """The verdict on one criterion.
 
     ``distance`` says how far the deciding value is from the threshold ("1 g/d above"); ``settles``
@@ -85,7 +85,7 @@ class CriterionResult(msgspec.Struct, frozen=True):
         return (self, *(found for child in self.children for found in child.walk()))
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """What one protocol version says about one subject as of one date.
 
     ``fingerprint`` is a SHA-256 over subject, protocol, as-of date, verdicts, flags and the evidence

@@ -9,7 +9,7 @@ import msgspec
 Severity = Literal["error", "warning", "information"]
 
 
-class Issue(msgspec.Struct, frozen=True):
+class Issue(msgspec.Struct, frozen=True, gc=False):
     """One thing that is wrong with, or was done to, one resource.
 
     ``code`` is a name from GLOSSARY.md (``MALFORMED_JSON``, ``UNMAPPED_CODE``, ``UNIT_REPAIRED`` ...);

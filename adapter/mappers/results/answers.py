@@ -24,7 +24,7 @@ _VIRAL_LOADS = frozenset({"hbv_dna", "hcv_rna", "hiv_rna", "cmv_dna"})
 _SAME_SIDE = {"weak_positive": "positive"}
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     answer: Answer = ""
     flags: tuple[str, ...] = ()
     excluded: str = ""

@@ -23,7 +23,7 @@ _DEPARTMENT = re.compile(
 )
 
 
-class Limited(msgspec.Struct, frozen=True):
+class Limited(msgspec.Struct, frozen=True, gc=False):
     """``range`` is None where no single pair of limits holds for this person, and ``flags`` say why."""
 
     range: ReferenceRange | None = None

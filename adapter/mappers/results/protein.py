@@ -31,7 +31,7 @@ _ADEQUATE_MG_PER_KG = Fraction(10)
 _WEIGHT_DAYS = 90
 
 
-class Duration(msgspec.Struct, frozen=True):
+class Duration(msgspec.Struct, frozen=True, gc=False):
     """Hours of a collection. ``stated`` durations scale the value; a period's length only bounds it."""
 
     hours: Fraction | None = None

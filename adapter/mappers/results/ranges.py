@@ -40,7 +40,7 @@ _MALE = frozenset({"男", "男性", "male", "men", "m", "248153007"})
 _USUAL_TYPES = frozenset({"", "normal"})
 
 
-class Limits(msgspec.Struct, frozen=True):
+class Limits(msgspec.Struct, frozen=True, gc=False):
     """One candidate: limits in the unit as printed, and whom they are for.
 
     ``special`` is a population other than sex (pregnancy, a trimester, a race): never assumed to apply.
@@ -56,7 +56,7 @@ class Limits(msgspec.Struct, frozen=True):
     text: str = ""
 
 
-class Chosen(msgspec.Struct, frozen=True):
+class Chosen(msgspec.Struct, frozen=True, gc=False):
     limits: Limits | None = None
     text: str = ""
     flags: tuple[str, ...] = ()

@@ -53,7 +53,7 @@ _PLUSES = re.compile(r"\+{1,4}|[1-4]\+|\+[1-4]|\+-|-|±")
 _BRACKET = re.compile(r"\(([^()]*)\)\s*$")
 
 
-class TextResult(msgspec.Struct, frozen=True):
+class TextResult(msgspec.Struct, frozen=True, gc=False):
     """What a text says: any of a number, an answer and a titre; nothing at all if it could not be read.
 
     ``unit`` is what stood behind the number. ``dilution`` is 32 for ``1:32``. ``answer`` is the meaning

@@ -27,7 +27,7 @@ _ELISA_LIMITS = frozenset({Fraction(14), Fraction(20)})
 Convert = Callable[[Interval], Interval]
 
 
-class Canonical(msgspec.Struct, frozen=True):
+class Canonical(msgspec.Struct, frozen=True, gc=False):
     """The value in ``unit`` and how it got there; ``excluded`` and ``flags`` say why it did not.
 
     ``concept`` differs from the question's where the unit moved the reading. ``entry`` also converts the

@@ -28,7 +28,7 @@ _ORDINAL_SHAPES = frozenset({"ordinal", "titre"})
 _LONGEST_SHOWN = 80
 
 
-class Value(msgspec.Struct, frozen=True):
+class Value(msgspec.Struct, frozen=True, gc=False):
     """What was sent. ``units`` are the spellings to try, best first; ``dilution`` is 32 for ``1:32``.
 
     ``excluded`` is NO_VALUE, UNPARSED_TEXT, CODE_CONFLICT or CONFLICT; ``original`` holds the source's
@@ -48,7 +48,7 @@ class Value(msgspec.Struct, frozen=True):
     excluded: str = ""
 
 
-class Question(msgspec.Struct, frozen=True):
+class Question(msgspec.Struct, frozen=True, gc=False):
     """The test whose value is read: its concept, the code that named it, and the tables."""
 
     concept: Concept
