@@ -12,12 +12,11 @@ from collections.abc import Iterable
 from itertools import product
 
 import numpy as np
-from ahocorasick_rs import BytesAhoCorasick, MatchKind
 
-from adapter.source.owners import Places, places
+from adapter.source.places import Marks, Places, places
 
 # Teddy takes at most 64 patterns; with more the search is ten times as slow.
-_AT_ONCE = 64
+_AT_ONCE = 60
 _SEARCHES = 4
 _SPELLINGS = 16
 _LONGEST = 6
@@ -51,7 +50,7 @@ class Anchors:
         patterns = sorted({spelling.encode() for anchor in chosen for spelling in _spellings(anchor)})
         self.usable = self.usable and len(patterns) <= _SEARCHES * _AT_ONCE
         self._searches = [
-            BytesAhoCorasick(patterns[at : at + _AT_ONCE], MatchKind.LeftmostLongest)
+            Marks(patterns[at : at + _AT_ONCE])
             for at in (range(0, len(patterns), _AT_ONCE) if self.usable else ())
         ]
         units = {unit for anchor in chosen for spelling in _spellings(anchor) for unit in _units(spelling)}
@@ -59,7 +58,7 @@ class Anchors:
 
     def lines(self, block: bytes) -> Iterable[tuple[int, bytes]]:
         """Number (0-based) and bytes of each line that may hold a word, in order."""
-        found = [start for one in self._searches for _, start, _ in one.find_matches_as_indexes(block)]
+        found = [start for one in self._searches for _, start in one.found(block)]
         if block.find(b"\\") >= 0:
             found += self._escaped(block).tolist()
         if not found:

@@ -10,7 +10,6 @@ twice the lines are looked at again; an export holds one version of each, and th
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -19,15 +18,13 @@ from zlib import crc32
 
 import msgspec
 import numpy as np
-import stringzilla as sz
 from numpy.typing import NDArray
 
 from adapter.source.ndjson import Block
 from adapter.source.nominate import subjects_of
-from adapter.source.owners import hashes, places, strings_at, texts_at
+from adapter.source.owners import BEGINNING, begin_alike
+from adapter.source.places import hashes, line_bounds, texts_at
 
-# How nearly every producer begins a line; other lines are parsed.
-_BEGINNING = re.compile(rb'\{"resourceType": ?"([A-Za-z]{1,64})", ?"id": ?"')
 _AT_ONCE = 2**23
 Pairs = tuple[tuple[str, str], ...]
 
@@ -53,21 +50,13 @@ class Heads(NamedTuple):
 
 def heads_of(block: bytes) -> Heads:
     """Types and ids of all lines at once."""
-    ends = places(block, b"\n")
-    if not block.endswith(b"\n"):
-        ends = np.append(ends, len(block))
-    starts = np.concatenate(([0], ends[:-1] + 1))
+    starts, ends = line_bounds(block)
     known = np.zeros(len(ends), np.bool_)
     numbers: list[NDArray[np.int64]] = []
     found: list[NDArray[np.uint64]] = []
     types: set[str] = set()
-    if begins := _BEGINNING.match(block):
-        alike = strings_at(block, starts, begins[0])
-        if sz.count(block, b'"resourceType"') != len(ends):
-            alike &= (
-                np.bincount(np.searchsorted(ends, places(block, b'"resourceType"')), minlength=len(ends)) == 1
-            )
-        lines = np.flatnonzero(alike)
+    if begins := BEGINNING.match(block):
+        lines = np.flatnonzero(begin_alike(block, starts, ends, begins[0]))
         for rows, texts in texts_at(block, starts[lines] + len(begins[0]), b'"'):
             known[lines[rows]] = True
             numbers.append(lines[rows])

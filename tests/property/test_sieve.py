@@ -209,6 +209,12 @@ HARD = {
     "subject said twice, last wins": '{<ELSE>,"subject":<ID>}',
     "contained, logical": '{<ELSE>,"contained":[{"subject":<ID>}]}',
     "contained is no list": '{<ELSE>,"contained":{"id":"m"}}',
+    "only what is contained has an owner": '{"id":"a","contained":[{"id":"m"},{<ELSE>}],"status":"x"}',
+    "contained, a bracket in a text": '{"contained":[{"text":"a]b"},{<ELSE>}],"status":"x"}',
+    "contained in what is contained": '{"contained":[{"contained":[{<ELSE>}]}],"id":"contained"}',
+    "contained, an escape": r'{"contained":[{"text":"\"]"},{<ELSE>}]}',
+    "contained twice": '{"contained":[],"contained":[{<ELSE>}]}',
+    "contained as an escaped quote": r'{"a":"\"contained":[{<ELSE>}]}',
     "contained is someone else's": '{"contained":[{<ELSE>}],"subject":<ID>}',
     "two subject elements": '{<ELSE>,"individual":<ID>}',
     "a Bundle": '{"resourceType":"Bundle","entry":[{"resource":{<ELSE>}},{"resource":{"subject":<ID>}}]}',
@@ -250,6 +256,30 @@ def test_lines_with_someone_else_in_first_place_survive(line: str) -> None:
 def test_lines_of_others_go_even_if_they_must_be_read(line: str) -> None:
     json.loads(line)
     assert sieve([line.encode()], CANDIDATES) == []
+
+
+PLAIN_PATIENT = '{"resourceType":"Patient","id":"p2","gender":"male"}'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"resourceType":"Patient","id":"p1"}',
+        '{"resourceType":"Patient","id":"p2","id":"p1"}',
+        '{"resourceType":"Patient","id":"p2","resourceType":"Observation"}',
+        '{"resourceType":"Patient","id":"p2","link":[{"other":{"reference":"Patient/p1"}}]}',
+        r'{"resourceType":"Patient","id":"p2","link":[{"other":{"reference":"Patient\/p1"}}]}',
+        '{"resourceType":"Patient","id":"p2","link":[{"other":{"reference":"urn:uuid:p1"}}]}',
+        r'{"resourceType":"Patient","id":"p2","\u0069d":"p1"}',
+        r'{"resourceType":"Patient","id":"p2","\u0072esourceType":"Bundle"}',
+        '{"resourceType":"Patient","id":""}',
+        '{"resourceType":"Patient","id":["p2"]}',
+        '{"resourceType":"PatientX","id":"p2"}',
+    ],
+)
+def test_a_patient_among_others_stays_unless_it_is_plainly_another(line: str) -> None:
+    lines = [PLAIN_PATIENT.encode(), line.encode(), PLAIN_PATIENT.encode()]
+    assert [kept.position for kept in sieve(lines, CANDIDATES)] == [1]
 
 
 def test_an_id_is_compared_whole() -> None:

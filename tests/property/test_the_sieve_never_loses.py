@@ -27,9 +27,10 @@ from hypothesis import strategies as st
 from adapter import screening
 from adapter.demo.hospital import PLANTED, everyone
 from adapter.demo.pharmacy import formulary
+from adapter.source import landing as reading
 from adapter.source import owners
 from adapter.source.landing import land_folder
-from adapter.source.sieve import Kept, Sieve
+from adapter.source.sieve import Kept
 from adapter.trial import Workspace, open_trial
 from tests.property.test_sieve import dice_of, written
 
@@ -184,7 +185,7 @@ class Hurt:
             (folder / f"{kind}.ndjson").write_bytes(mark + end.join(lines) + last)
 
 
-def everything(_: Sieve, block: bytes) -> list[Kept]:
+def everything(block: bytes, _: frozenset[str]) -> list[Kept]:
     lines = (Kept(at, line.strip()) for at, line in enumerate(block.split(b"\n")))
     return [one for one in lines if one.line]
 
@@ -231,7 +232,7 @@ def test_verdicts_are_those_of_parsing_everything(data: st.DataObject) -> None:
         hurt.write(export)
         land_folder(export, workspace.landing, now=NOW, copy=False)
         sieved = screening.screen(TRIAL, workspace, as_of=AS_OF, full=True)
-        patch.setattr(Sieve, "__call__", everything)
+        patch.setattr(reading, "sieve", everything)
         parsed = screening.screen(TRIAL, workspace, as_of=AS_OF, full=True)
         assert sieved.decisions == parsed.decisions
         assert evidence(sieved) == evidence(parsed)
