@@ -14,11 +14,12 @@ from typing import NamedTuple
 import msgspec
 
 from adapter import certificate, monitoring, pipeline
-from adapter.screening import Screening, Task, renewed
+from adapter.screening import ReadFiles, Screening, Task, renewed
+from adapter.source.client import Announced
 from adapter.source.landing import Landing
 from adapter.source.sync import SyncReport
 from adapter.store.inbox import SWEEP, ChannelState, Inbox
-from adapter.trial import Trial, Workspace, landing_sha256, note, open_store
+from adapter.trial import Trial, Workspace, landing_sha256, noted, open_store
 
 SWEEP_EVERY = timedelta(hours=24)
 
@@ -40,6 +41,15 @@ def waits(trial: Trial, inbox: Inbox, now: datetime, sweep_every: timedelta = SW
     return bool(late) or inbox.waits(now)
 
 
+class Between:
+    """What is kept from one look to the next to spare the second: what was read in landed files, what the
+    server announced. Looks come to the same without."""
+
+    def __init__(self) -> None:
+        self.files = ReadFiles()
+        self.announced = Announced()
+
+
 class _Look(NamedTuple):
     landing: Landing
     report: SyncReport
@@ -48,13 +58,20 @@ class _Look(NamedTuple):
 
 
 async def answer(
-    trial: Trial, workspace: Workspace, base_url: str, *, now: datetime, sweep_every: timedelta = SWEEP_EVERY
+    trial: Trial,
+    workspace: Workspace,
+    base_url: str,
+    *,
+    now: datetime,
+    sweep_every: timedelta = SWEEP_EVERY,
+    between: Between | None = None,
 ) -> Answer | None:
     """Answer everything that waits in the inbox; None if nothing waits and no sweep is due.
 
     Where every message names what changed, only that is read and only those people are judged; the result
     is that of looking at everything. Raises what reading the hospital raises; the messages wait again then.
     """
+    between = between or Between()
     with open_store(workspace, now) as engine:
         inbox = Inbox(engine)
         for name in due(trial.site.subscriptions, inbox.channels(), now, sweep_every):
@@ -64,21 +81,26 @@ async def answer(
             return None
         try:
             named = sorted({one.reference for one in waiting})
-            look = await _directly(trial, workspace, base_url, named, now) if SWEEP not in named else None
-            look = look or await _at_everything(trial, workspace, base_url, now)
+            look = None
+            if SWEEP not in named:
+                look = await _directly(trial, workspace, base_url, named, now, between)
+            if look is None:
+                between.announced.forget()
+                look = await _at_everything(trial, workspace, base_url, now)
         except BaseException:
+            between.announced.forget()
             inbox.give_back(waiting)
             raise
         inbox.done(waiting, now)
-    note(
-        workspace,
-        "follow",
-        now,
-        landing_sha256=landing_sha256(look.landing),
-        messages=len(waiting),
-        changes=look.report.changes,
-        versions=look.screening.versions,
-    )
+        noted(
+            engine,
+            "follow",
+            now,
+            landing_sha256=landing_sha256(look.landing),
+            messages=len(waiting),
+            changes=look.report.changes,
+            versions=look.screening.versions,
+        )
     judged = len(look.screening.decisions)
     return Answer(len(waiting), look.report, judged, look.screening.reused, look.direct)
 
@@ -91,14 +113,19 @@ async def _at_everything(trial: Trial, workspace: Workspace, base_url: str, now:
 
 
 async def _directly(
-    trial: Trial, workspace: Workspace, base_url: str, named: Sequence[str], now: datetime
+    trial: Trial,
+    workspace: Workspace,
+    base_url: str,
+    named: Sequence[str],
+    now: datetime,
+    between: Between,
 ) -> _Look | None:
     """None where it takes a look at everything."""
-    read = await pipeline.reread(trial, workspace, base_url, named, now=now)
+    read = await pipeline.reread(trial, workspace, base_url, named, now=now, announced=between.announced)
     if read is None:
         return None
     task = Task(trial, workspace, _day(trial, now))
-    done = renewed(task, read.former, read.latest)
+    done = renewed(task, read.former, read.latest, between.files)
     if done is None:  # the charts are read; the rest of the way is a screening of all that is landed
         screening, people = pipeline.screen(trial, workspace, as_of=task.as_of), None
     else:

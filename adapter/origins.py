@@ -33,10 +33,12 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -187,18 +189,32 @@ class Origins:
 
 
 def tls_context(ca_file: str | Path | None = None) -> ssl.SSLContext:
-    """How servers are verified: the usual authorities, and those in ``ca_file``."""
+    """How servers are verified: the usual authorities, and those in ``ca_file``; read anew when that file is
+    another."""
+    try:
+        changed = os.stat(ca_file).st_mtime_ns if ca_file else 0
+    except OSError:
+        raise _no_certificates(ca_file) from None
+    return _tls_context(str(ca_file or ""), changed)
+
+
+@lru_cache(maxsize=4)  # to read the usual authorities takes longer than to ask a server
+def _tls_context(ca_file: str, changed: int) -> ssl.SSLContext:
     context = httpx.create_ssl_context(trust_env=False)
     if ca_file:
         try:
             context.load_verify_locations(cafile=ca_file)
         except (OSError, ssl.SSLError):
-            raise ConfigError(
-                "no certificates can be read",
-                where=str(ca_file),
-                fix="a PEM file with the authority's certificate",
-            ) from None
+            raise _no_certificates(ca_file) from None
     return context
+
+
+def _no_certificates(ca_file: str | Path | None) -> ConfigError:
+    return ConfigError(
+        "no certificates can be read",
+        where=str(ca_file),
+        fix="a PEM file with the authority's certificate",
+    )
 
 
 class _PinnedTransport(httpx.AsyncHTTPTransport):

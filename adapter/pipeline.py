@@ -35,7 +35,7 @@ from adapter.screening import Screening, enrolment_days, read_screening, screen
 from adapter.source import crawl
 from adapter.source import reread as rereading
 from adapter.source import sync as syncing
-from adapter.source.client import FhirClient
+from adapter.source.client import Announced, FhirClient
 from adapter.source.dialects import named
 from adapter.source.landing import Landing, land_folder
 from adapter.source.reread import Reread
@@ -109,12 +109,20 @@ async def sync(
 
 
 async def reread(
-    trial: Trial, workspace: Workspace, base_url: str, references: Iterable[str], *, now: datetime
+    trial: Trial,
+    workspace: Workspace,
+    base_url: str,
+    references: Iterable[str],
+    *,
+    now: datetime,
+    announced: Announced | None = None,
 ) -> Reread | None:
     """Bring up to date only what these resources touch; None where it takes :func:`sync`."""
     query = candidate_query(trial.terminology, trial.protocol.candidates, trial.protocol.id)
     async with _client(trial, base_url) as client:
-        return await rereading.reread(client, query, workspace.landing, references, now=now)
+        return await rereading.reread(
+            client, query, workspace.landing, references, now=now, announced=announced
+        )
 
 
 def _client(trial: Trial, base_url: str) -> FhirClient:

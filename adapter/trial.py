@@ -168,7 +168,13 @@ def note(
     workspace: Workspace, action: str, now: datetime, what: Iterable[str] = (), **detail: object
 ) -> None:
     """Add a row to the audit for something done to files, by whoever is at work."""
-    with open_store(workspace, now) as database, database.begin() as connection:
+    with open_store(workspace, now) as database:
+        noted(database, action, now, what, **detail)
+
+
+def noted(database: Engine, action: str, now: datetime, what: Iterable[str] = (), **detail: object) -> None:
+    """:func:`note` where the database is open."""
+    with database.begin() as connection:
         audit.append(connection, Entry(now, audit.actor(), action, tuple(what), detail))
 
 

@@ -42,7 +42,7 @@ def follow(
     everything. Ends after the look it is at when told to (SIGTERM, Ctrl-C). See docs/subscriptions.md.
     """
     standing, here = Standing(pipeline.open_trial(protocol, site)), Workspace(workspace)
-    patience, pause = Patience(), timedelta(hours=sweep)
+    patience, pause, between = Patience(), timedelta(hours=sweep), following.Between()
     with open_store(here, datetime.now(UTC)) as engine:
         inbox = Inbox(engine)
         while True:
@@ -51,7 +51,9 @@ def follow(
                 if following.waits(standing.held, inbox, datetime.now(UTC), pause):
                     trial = standing.trial()
                     server = base_url or trial.site.base_url
-                    looking = following.answer(trial, here, server, now=datetime.now(UTC), sweep_every=pause)
+                    looking = following.answer(
+                        trial, here, server, now=datetime.now(UTC), sweep_every=pause, between=between
+                    )
                     done = asyncio.run(looking)
             except Retriable as fault:
                 if once:

@@ -7,6 +7,7 @@ the rows (``merge``): the result is the same bytes however the work was cut, in 
 
 from adapter.screening.judge import Basis, enrolment_days
 from adapter.screening.parallel.underway import Cut, Step, Told
+from adapter.screening.readfiles import ReadFiles
 from adapter.screening.renewed import renewed
 from adapter.screening.results import Screening, Summary, read_screening
 from adapter.screening.run import Progress, screen
@@ -16,6 +17,7 @@ __all__ = [
     "Basis",
     "Cut",
     "Progress",
+    "ReadFiles",
     "Screening",
     "Step",
     "Summary",

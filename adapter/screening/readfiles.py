@@ -42,6 +42,11 @@ class ReadFiles:
     def __init__(self) -> None:
         self._answers: dict[tuple[str, str], dict[Hashable, Any]] = {}
 
+    @property
+    def held(self) -> frozenset[tuple[str, str]]:
+        """Name and SHA-256 of the files that something is known of."""
+        return frozenset(self._answers)
+
     def keep(self, landing: Landing) -> None:
         """Forget every file that is not of this landing."""
         standing = {(file.name, file.sha256) for file in landing.manifest.files}

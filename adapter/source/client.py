@@ -34,6 +34,7 @@ for _name in ("httpx", "httpcore"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 T = TypeVar("T")
+ANNOUNCED_FOR = timedelta(minutes=10)
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -317,6 +318,30 @@ class Capabilities:
     def includes(self, resource_type: str, path: str) -> bool:
         """Whether ``_include=path`` is announced."""
         return path in (self._types or {}).get(resource_type, {}).get("searchInclude", ())
+
+
+class Announced:
+    """What servers said they can do, kept by whoever asks them again and again.
+
+    Kept for :data:`ANNOUNCED_FOR` and no longer than until :meth:`forget`, which is called when anything went
+    otherwise than announced: a server that was restarted, changed or replaced is then asked again.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[datetime, Capabilities, dialects.Dialect]] = {}
+
+    def forget(self) -> None:
+        self._known.clear()
+
+    async def by(self, client: FhirClient, now: datetime) -> Capabilities:
+        """:func:`capabilities`, if need be."""
+        known = self._known.get(str(client.base))
+        if known is not None and timedelta() <= now - known[0] < ANNOUNCED_FOR:
+            client.dialect = known[2]
+            return known[1]
+        found = await capabilities(client)
+        self._known[str(client.base)] = now, found, client.dialect
+        return found
 
 
 async def capabilities(client: FhirClient) -> Capabilities:

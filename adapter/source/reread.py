@@ -21,7 +21,7 @@ import msgspec
 from adapter.model.candidates import CandidateQuery
 from adapter.source.changes import Key, head_of, is_older
 from adapter.source.charts import WHOLE, medications_of
-from adapter.source.client import FhirClient, Refusal, capabilities
+from adapter.source.client import Announced, FhirClient, Refusal
 from adapter.source.landing import LandedFile, Landing, LandingWriter, open_landing
 from adapter.source.nominate import holds, subjects_of
 from adapter.source.questions import BY_PATIENT
@@ -46,11 +46,18 @@ class Reread(NamedTuple):
 
 
 async def reread(
-    client: FhirClient, query: CandidateQuery, target: Path, references: Iterable[str], *, now: datetime
+    client: FhirClient,
+    query: CandidateQuery,
+    target: Path,
+    references: Iterable[str],
+    *,
+    now: datetime,
+    announced: Announced | None = None,
 ) -> Reread | None:
     """Bring the charts up to date that these resources (``Type/id``) touch; None where it takes a sync.
 
-    Raises what reading a server raises; then, and without an answer, the landing stands as it was.
+    What the server ``announced`` is not asked again while it is known. Raises what reading a server raises;
+    then, and without an answer, the landing stands as it was.
     """
     former = open_landing(target)
     asked = former.manifest.asked
@@ -59,12 +66,15 @@ async def reread(
         return None
     if other_question(asked, query) or former.moved:
         return None
-    return await _Charts(client, query, former, now).reread(named)
+    return await _Charts(client, query, former, now, announced or Announced()).reread(named)
 
 
 class _Charts:
-    def __init__(self, client: FhirClient, query: CandidateQuery, former: Landing, now: datetime) -> None:
+    def __init__(
+        self, client: FhirClient, query: CandidateQuery, former: Landing, now: datetime, announced: Announced
+    ) -> None:
         self._client, self._query, self._former, self._now = client, query, former, now
+        self._announced = announced
         self._memory = Remembered(former)
         self._owners: dict[Key, set[str]] = dict(self._memory.owners())
         self._read: dict[Key, Entry] = {}
@@ -82,7 +92,7 @@ class _Charts:
             return Reread(self._former, self._former, {}, (), self._client.requests)
         if not all(self._is_plain(chart) for chart in touched):
             return None
-        can = await capabilities(self._client)
+        can = await self._announced.by(self._client, self._now)
         syncer = Syncer(self._client, can, lambda kind, raw: None, self._memory, asked_on=self._now.date())
         charts: dict[Chart, list[Entry]] = {}
         for kind, patient in sorted(touched):

@@ -19,8 +19,10 @@ import pytest
 
 from adapter import following, monitoring, pipeline
 from adapter.demo import hospital as demo
+from adapter.errors import SourceUnavailable
 from adapter.model.notification import Event, Notification
 from adapter.pipeline import Workspace
+from adapter.source.client import ANNOUNCED_FOR
 from adapter.source.landing import open_landing
 from adapter.source.nominate import subjects_of
 from adapter.store.inbox import Inbox
@@ -72,6 +74,7 @@ class Ward:
         self.server = server
         self.here = Workspace(root / "here", embedded=True)
         self.root = root
+        self.between = following.Between()
 
     async def begin(self) -> None:
         await pipeline.land_server(TRIAL, self.here, BASE, now=NOON)
@@ -81,10 +84,10 @@ class Ward:
         self.candidates = [one.subject for one in done.decisions if one.subject not in enrolled]
         self.enrolled = enrolled
 
-    async def told(self, *references: str) -> following.Answer:
-        with open_store(self.here, LATER) as engine:
-            Inbox(engine).receive("lab", Notification("event", (Event(0, references),)), LATER)
-        done = await following.answer(TRIAL, self.here, BASE, now=LATER)
+    async def told(self, *references: str, now: datetime = LATER) -> following.Answer:
+        with open_store(self.here, now) as engine:
+            Inbox(engine).receive("lab", Notification("event", (Event(0, references),)), now)
+        done = await following.answer(TRIAL, self.here, BASE, now=now, between=self.between)
         assert done is not None
         return done
 
@@ -282,8 +285,40 @@ async def test_a_new_candidate_is_found(ward: Ward) -> None:
 async def test_on_another_day_everything_is_looked_at(ward: Ward) -> None:
     reference = corrected(ward, ward.candidates[0])
     tomorrow = LATER + timedelta(days=1)
-    with open_store(ward.here, tomorrow) as engine:
-        Inbox(engine).receive("lab", Notification("event", (Event(0, (reference,)),)), tomorrow)
-    done = await following.answer(TRIAL, ward.here, BASE, now=tomorrow)
-    assert done is not None
-    assert not done.direct
+    assert not (await ward.told(reference, now=tomorrow)).direct
+
+
+async def test_what_is_kept_between_looks_is_of_the_files_that_stand(ward: Ward) -> None:
+    for change in (corrected, added, corrected, deleted):
+        name = ward.candidates[0] if change is not added else ward.candidates[1]
+        assert (await ward.told(change(ward, name))).direct
+        assert laid_out(ward.here) == laid_out(await ward.whole())
+    standing = {(one.name, one.sha256) for one in open_landing(ward.here.landing).manifest.files}
+    assert ward.between.files.held == standing
+
+
+async def test_a_look_that_judged_nobody_directly_keeps_nothing_wrong(ward: Ward) -> None:
+    """A screening by somebody else lies between two looks of one program."""
+    assert (await ward.told(corrected(ward, ward.candidates[0]))).direct
+    corrected(ward, ward.candidates[1])
+    await pipeline.sync(TRIAL, ward.here, BASE, now=LATER)
+    pipeline.screen(TRIAL, ward.here, as_of=NOON.date())
+    monitoring.monitor(TRIAL, ward.here, as_of=NOON.date())
+    await ward.told(deleted(ward, ward.candidates[2]))
+    assert laid_out(ward.here) == laid_out(await ward.whole())
+
+
+async def test_the_server_is_asked_anew_what_it_can_do_when_that_may_have_changed(
+    ward: Ward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def asks(now: datetime) -> int:
+        return (await ward.told(corrected(ward, ward.candidates[0]), now=now)).sync.requests
+
+    soon = LATER + ANNOUNCED_FOR
+    assert [await asks(LATER), await asks(soon - timedelta(seconds=1)), await asks(soon)] == [3, 2, 3]
+    assert await asks(LATER) == 3, "the clock was set back"
+    with monkeypatch.context() as broken:
+        broken.setattr(following, "renewed", lambda *_: (_ for _ in ()).throw(SourceUnavailable("gone")))
+        with pytest.raises(SourceUnavailable):
+            await asks(LATER)
+    assert await asks(LATER) == 3, "after a fault it may have been started anew, as another version"
