@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from adapter.cluster import passes
-from adapter.cluster import tasks as running
+from adapter.cluster.judging import Brief
 from adapter.cluster.parts import Parts
 from adapter.cluster.passes import Counts
 from adapter.cluster.ranges import MIB, plan, stored, verify
-from adapter.cluster.tasks import Tasks
+from adapter.cluster.tasks import Reading
 from adapter.mappers.terminology.vocabulary import candidate_query
 from adapter.model import wire
 from adapter.model.candidates import Candidates
@@ -30,7 +30,6 @@ from adapter.screening.judge import (
     by_subject,
     gathered,
     issue_order,
-    lost_by_all,
     rules_of,
 )
 from adapter.screening.results import Screening
@@ -70,8 +69,9 @@ def screen(
     sizes = sizes or Sizes()
     files = stored(landing.manifest.files, data_at or str(landing.folder.resolve()))
     verify(files)
-    run = _Run(spark, task, landing, plan(files, sizes.read), sizes, limits, progress)
-    return run.screening()
+    reading = Reading(plan(files, sizes.read), limits)
+    with passes.as_cut(spark):
+        return _Run(spark, task, landing, reading, sizes, progress).screening()
 
 
 class _Run:
@@ -82,25 +82,22 @@ class _Run:
         spark: SparkSession,
         task: Task,
         landing: Landing,
-        tasks: Tasks,
+        reading: Reading,
         sizes: Sizes,
-        limits: Limits | None,
         progress: Progress,
     ) -> None:
-        self.spark, self.task, self.landing, self.tasks = spark, task, landing, tasks
-        self.sizes, self.limits, self.progress = sizes, limits, progress
+        self.spark, self.task, self.landing, self.reading = spark, task, landing, reading
+        self.sizes, self.progress = sizes, progress
 
     def screening(self) -> Screening:
         trial = self.task.trial
-        self.progress(f"looking for candidates in {len(self.tasks)} pieces")
-        passes.shuffle_into(self.spark, len(self.tasks))
+        self.progress(f"looking for candidates in {len(self.reading.tasks)} pieces")
         query = candidate_query(trial.terminology, trial.protocol.candidates, trial.protocol.id)
-        nominated = passes.nominated(self.spark, self.tasks, query, self.limits, self.landing.moved)
+        nominated = passes.nominated(self.spark, self.reading, query, self.landing.moved)
         self.progress(f"reading the records of {len(nominated.ids)} candidates")
         answers = self.task.answers(nominated.ids)
-        own = running.dealt(answers.asked, nominated.ids)
-        with passes.dealt(self.spark, self.tasks, nominated.ids, self.limits, own) as rows:
-            counts = Counts(rows, [piece for one in self.tasks for piece in one])
+        with passes.dealt(self.spark, self.reading, nominated.ids, answers.asked) as rows:
+            counts = Counts(rows, [piece for one in self.reading.tasks for piece in one])
             with ExitStack() as held:
                 opinions = self._opinions(held, rows, counts, nominated)
                 self.progress("writing what was decided")
@@ -110,16 +107,17 @@ class _Run:
         """Judge all units; again if a line that nobody owns costs everybody, which one unit cannot know."""
         task, trial = self.task, self.task.trial
         units = max(1, counts.bytes // self.sizes.unit)
+        tied = homes(passes.ties(rows, counts))
         passes.shuffle_into(self.spark, units)
-        lines = passes.numbered(rows, counts, homes(passes.ties(rows)), units)
+        lines = passes.in_units(self.spark, rows, tied, units)
         _, versions = task.versions(self.landing)
         coverage, rules = by_subject(self.landing.coverage), rules_of(trial, versions)
-        lent = passes.lent(rows, counts)
         self.progress(f"judging {counts.lines} lines in {units} units")
         question = Question(trial, task.as_of, nominated.ids, coverage, (), rules)
         while True:
-            judged = held.enter_context(passes.judged(lines, question, lent))
-            gaps = lost_by_all(row for one in passes.opinions(judged) for row in one.lost)
+            brief = Brief(question, counts.shelf, counts.places)
+            judged = held.enter_context(passes.judged(lines, brief))
+            gaps = passes.gaps(judged)
             if gaps == question.gaps:
                 return judged
             question = question._replace(gaps=gaps)
@@ -128,6 +126,9 @@ class _Run:
         task, landing = self.task, self.landing
         certificate, versions = task.versions(landing)
         landed = landing.lines + answers
+        patients = counts.patients + sum(
+            file.lines for file in landing.manifest.files if file.types == ("Patient",)
+        )
         found = (
             msgspec.structs.replace(one, reference=counts.place(one.reference)) for one in nominated.issues
         )
@@ -145,7 +146,7 @@ class _Run:
                 protocol=task.trial.protocol.id,
                 versions=versions,
                 sifted=Sifted(landed=landed, sieved=landed - counts.lines, accounts=parts.accounts),
-                funnel=together(counts.patients, (parts.funnel,)),
+                funnel=together(patients, (parts.funnel,)),
                 facts=task.workspace.screening,
                 decisions=task.workspace.screening,
             )

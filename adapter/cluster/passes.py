@@ -8,161 +8,196 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import pyarrow as pa
 
+from adapter.cluster import judging
 from adapter.cluster import tasks as running
+from adapter.cluster.faults import Task, fault_in
+from adapter.cluster.judging import Brief, Places
 from adapter.cluster.ranges import Range
-from adapter.cluster.tasks import Lent, Task, Tasks
+from adapter.cluster.tasks import Account, Reading
 from adapter.errors import AdapterError, Retriable
-from adapter.model import wire
 from adapter.model.candidates import CandidateQuery, Candidates
-from adapter.model.issue import Issue
+from adapter.model.coverage import Coverage
 from adapter.model.resource import RawResource
 from adapter.screening.deal import Node
-from adapter.screening.judge import Judged, Question
-from adapter.source.ndjson import Limits
+from adapter.screening.judge import Judged, gathered
+from adapter.screening.lent import MemoryShelf
 from adapter.source.nominate import PATIENT, STUDY, Linked, Nominated, candidates_of
-
-_MOST_PARTS = 8192
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+T = TypeVar("T")
+_MOST_PARTS = 8192
+_KEYS_A_TASK = 4 * 2**20
+_ADAPTIVE = "spark.sql.adaptive.enabled"
+_PARTS = "spark.sql.shuffle.partitions"
 
-def shuffle_into(spark: SparkSession, parts: int) -> None:
-    """How many tasks the shuffles that follow end in, at most; Spark joins those that are small."""
-    spark.conf.set("spark.sql.shuffle.partitions", str(max(2, min(parts, _MOST_PARTS))))
+
+@contextmanager
+def as_cut(spark: SparkSession) -> Iterator[None]:
+    """While the block lasts, parts are as they were cut: Spark would join small ones, and a few large tasks
+    keep fewer cores busy than many small ones do. The session's own settings are put back."""
+    before = {name: spark.conf.get(name, None) for name in (_ADAPTIVE, _PARTS)}
+    spark.conf.set(_ADAPTIVE, "false")
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                spark.conf.unset(name)
+            else:
+                spark.conf.set(name, value)
+
+
+def shuffle_into(spark: SparkSession, units: int) -> None:
+    """How many tasks the shuffles that follow end in: two for each unit, since units fall to them by chance,
+    and a task that has none costs little."""
+    spark.conf.set(_PARTS, str(min(2 * units, _MOST_PARTS)))
 
 
 def nominated(
-    spark: SparkSession,
-    tasks: Tasks,
-    query: CandidateQuery,
-    limits: Limits | None,
-    moved: Iterable[tuple[str, str]] = (),
+    spark: SparkSession, reading: Reading, query: CandidateQuery, moved: Iterable[tuple[str, str]] = ()
 ) -> Candidates:
     """Whom the query nominates. References of issues are ``range:position`` until the ranges are counted."""
 
-    def scan(types: frozenset[str], task: Callable[[Tasks], Task]) -> dict[str, set[tuple[str, str]]]:
-        some = [one for one in tasks if any(piece.may_hold(types) for piece in one)]
-        found: dict[str, set[tuple[str, str]]] = {}
-        for row in _collected(_mapped(spark, some, task(some), running.FOUND).distinct()):
-            found.setdefault(row["kind"], set()).add((row["one"], row["other"]))
-        return found
+    def scan(types: frozenset[str], kind: type[T], task: Callable[[Reading], Task]) -> list[T]:
+        some = [one for one in reading.tasks if any(piece.may_hold(types) for piece in one)]
+        if not some:
+            return []
+        rows = _collected(_mapped(spark, len(some), task(reading._replace(tasks=some)), running.FOUND))
+        return [msgspec.msgpack.decode(row["found"], type=kind) for row in rows]
 
     studies: frozenset[str] = frozenset()
     if query.studies:
-        named = scan(STUDY, lambda some: running.studying(some, query.studies, limits))
-        studies = frozenset(one for one, _ in named.get("study", ()))
-    first = scan(query.resource_types, lambda some: running.nominating(some, query, studies, limits))
+        named = scan(STUDY, frozenset[str], lambda some: running.studying(some, query.studies))
+        studies = frozenset().union(*named)
+    first = scan(query.resource_types, Nominated, lambda some: running.nominating(some, query, studies))
     found = Nominated(
-        frozenset(one for one, _ in first.get("id", ())),
-        frozenset(first.get("identifier", ())),
-        tuple(wire.decode(one.encode(), Issue) for one, _ in first.get("issue", ())),
+        frozenset(name for one in first for name in one.ids),
+        frozenset(name for one in first for name in one.identifiers),
+        tuple(issue for one in first for issue in one.issues),
     )
     if not found.ids and not found.identifiers:
         return candidates_of(found, Linked())
-    second = scan(PATIENT, lambda some: running.linking(some, found.identifiers, limits))
-    linked = Linked(frozenset(one for one, _ in second.get("known", ())), frozenset(second.get("link", ())))
+    second = scan(PATIENT, Linked, lambda some: running.linking(some, found.identifiers))
+    linked = Linked(
+        frozenset(name for one in second for name in one.known),
+        frozenset(pair for one in second for pair in one.pairs),
+    )
     return candidates_of(found, linked, moved)
 
 
 @contextmanager
 def dealt(
-    spark: SparkSession,
-    tasks: Tasks,
-    candidates: frozenset[str],
-    limits: Limits | None,
-    besides: pa.Table,
+    spark: SparkSession, reading: Reading, candidates: frozenset[str], answers: Sequence[RawResource]
 ) -> Iterator[DataFrame]:
-    """Every line that may concern a candidate, with what it ties, and the rows ``besides``; they stay on the
-    executors' disks while the block lasts."""
-    rows = _mapped(spark, tasks, running.dealing(tasks, candidates, limits), running.DEALT)
-    if besides.num_rows:
-        rows = rows.union(spark.createDataFrame(besides, _ddl(running.DEALT)))
+    """Every line that may concern a candidate, ``answers`` given here among them, with what it ties; they
+    stay on the executors' disks while the block lasts."""
+    rows = _mapped(spark, len(reading.tasks), running.dealing(reading, candidates), running.DEALT)
+    if answers:
+        own = pa.Table.from_batches([running.dealt(answers, candidates)])
+        rows = rows.union(spark.createDataFrame(own, _ddl(running.DEALT)))
     with _kept(rows) as kept:
         yield kept
 
 
 class Counts:
-    """What ranges hold: the number of the first line of each, Patients in all, lines and bytes kept."""
+    """What ranges hold: Patients that had to be counted, lines and bytes kept; ties and lent lines."""
 
     def __init__(self, rows: DataFrame, pieces: Sequence[Range]) -> None:
-        from pyspark.sql import functions as F
-
-        accounts = rows.where("node IS NULL").select("range", "position", "patients")
-        ends = {}
-        self.patients = 0
-        for row in _collected(accounts):
-            ends[row["range"]] = row["position"]
-            self.patients += row["patients"]
-        self.first_lines = {running.OWN_ENDPOINT: 1}
-        self.names = {running.OWN_ENDPOINT: "own endpoint"}
-        name, line = "", 1
-        for piece in pieces:
-            line = line if piece.name == name else 1
-            name = piece.name
-            self.first_lines[piece.number] = line
-            self.names[piece.number] = name
-            line += ends[piece.number]
-        lines = rows.where("node IS NOT NULL")
-        sums = lines.agg(F.count("*").alias("lines"), F.sum(F.length("line")).alias("bytes"))
-        self.lines, self.bytes = next((row["lines"], row["bytes"] or 0) for row in _collected(sums))
+        self.patients = self.lines = self.bytes = self.keys = 0
+        self.ties: set[tuple[Node, Node]] = set()
+        ends: dict[int, int] = {}
+        lent = []
+        for row in _collected(rows.where(f"kind = '{running.ACCOUNT}'").select("number", "data")):
+            one = msgspec.msgpack.decode(row["data"], type=Account)
+            number = row["number"]
+            ends[number] = ends.get(number, 0) + one.ends
+            self.patients += one.patients
+            self.lines += one.kept
+            self.bytes += one.bytes
+            self.keys += one.keys
+            self.ties.update(one.ties)
+            lent += [(number, line) for line in one.lent]
+        self.places = _places(pieces, ends)
+        self.shelf = MemoryShelf()
+        found = [(self.places.at(number, line.position), line) for number, line in lent]
+        for where, line in sorted(found, key=lambda one: one[0]):
+            self.shelf.add(line.node, RawResource(line.line, where), line.keys)
 
     def place(self, reference: str) -> str:
         """``file:line`` of what a task calls ``range:position``, counting from 1."""
         number, _, position = reference.partition(":")
-        return f"{self.names[int(number)]}:{self.first_lines[int(number)] + int(position) - 1}"
+        return self.places.at(int(number), int(position) - 1)
 
 
-def ties(rows: DataFrame) -> set[tuple[Node, Node]]:
+def _places(pieces: Sequence[Range], ends: Mapping[int, int]) -> Places:
+    """A range's first line is known once all before it have been counted."""
+    first_lines = {running.OWN_ENDPOINT: 1}
+    names = {running.OWN_ENDPOINT: "own endpoint"}
+    name, line = "", 1
+    for piece in pieces:
+        line = line if piece.name == name else 1
+        name = piece.name
+        first_lines[piece.number] = line
+        names[piece.number] = name
+        line += ends[piece.number]
+    return Places(names, first_lines)
+
+
+def ties(rows: DataFrame, counts: Counts) -> set[tuple[Node, Node]]:
     """Pairs of nodes that have to be judged together."""
+    keys = rows.where(f"kind = '{running.KEYS}'").select("number", "data")
+    parts = max(1, min(running.BUCKETS, counts.keys // _KEYS_A_TASK))
+    tied = keys.repartition(parts, "number").mapInArrow(judging.tying, _ddl(judging.PAIRS))
+    return counts.ties.union(pair for row in _collected(tied) for pair in judging.pairs_in(row["pairs"]))
+
+
+def in_units(spark: SparkSession, rows: DataFrame, homes: Mapping[Node, Node], units: int) -> DataFrame:
+    """All lines with the unit that each is judged in; lines of one home are of one unit."""
     from pyspark.sql import functions as F
 
-    said = rows.where("size(ties) > 0").select(F.col("node").alias("one"), F.explode("ties").alias("other"))
-    records = rows.where("size(keys) > 0").select(F.explode("keys").alias("key"), "node")
-    together = records.repartition(F.substring("key", 1, 8)).mapInArrow(running.tying, _ddl(running.PAIRS))
-    return {(bytes(row["one"]), bytes(row["other"])) for row in _collected(said.union(together).distinct())}
-
-
-def lent(rows: DataFrame, counts: Counts) -> list[Lent]:
-    """The lines that any unit may look up."""
-    found = []
-    for row in _collected(rows.where("size(lends) > 0").select("range", "position", "node", "lends", "line")):
-        place = counts.place(f"{row['range']}:{row['position'] + 1}")
-        keys = tuple(bytes(key) for key in row["lends"])
-        found.append(Lent(bytes(row["node"]), keys, RawResource(bytes(row["line"]), place)))
-    return sorted(found, key=lambda one: one.resource.where)
-
-
-def numbered(rows: DataFrame, counts: Counts, homes: Mapping[Node, Node], units: int) -> DataFrame:
-    """All lines with their unit and place."""
-    task = running.numbering(counts.names, counts.first_lines, homes, units)
-    lines = rows.where("node IS NOT NULL").select("range", "position", "node", "line")
-    return lines.mapInArrow(task, _ddl(running.NUMBERED))
+    lines = rows.where(f"kind = '{running.LINE}'")
+    home = F.col("node")
+    if homes:
+        table = pa.table({"node": list(homes.keys()), "home": list(homes.values())})
+        moved = spark.createDataFrame(table, "node binary, home binary")
+        lines = lines.join(F.broadcast(moved), "node", "left")
+        home = F.coalesce("home", "node")
+    unit = F.pmod(F.hash(home), F.lit(units)).alias("unit")
+    return lines.select("number", "position", "data", unit)
 
 
 @contextmanager
-def judged(lines: DataFrame, question: Question, lent: Sequence[Lent]) -> Iterator[DataFrame]:
+def judged(lines: DataFrame, brief: Brief) -> Iterator[DataFrame]:
     """What each unit comes to: a unit is one group, and one executor holds it in memory."""
-    task = running.judging(question, lent)
-    with _kept(lines.groupBy("unit").applyInArrow(task, _ddl(running.JUDGED))) as rows:
+    with _kept(lines.groupBy("unit").applyInArrow(judging.judging(brief), _ddl(judging.JUDGED))) as rows:
         yield rows
+
+
+def gaps(rows: DataFrame) -> tuple[Coverage, ...]:
+    """What lines without an owner cost everybody. Asking for it has every unit judged, as many at once as the
+    cluster has cores; reading opinions one by one would have them judged one by one."""
+    found = _collected(rows.where("length(gaps) > 0").select("gaps").distinct())
+    each = (msgspec.msgpack.decode(row["gaps"], type=tuple[Coverage, ...]) for row in found)
+    return gathered(row for one in each for row in one)
 
 
 def opinions(rows: DataFrame) -> Iterator[Judged]:
     """One by one, in no order."""
     with _telling():
-        for row in rows.toLocalIterator():
+        for row in rows.select("judged").toLocalIterator(prefetchPartitions=True):
             yield msgspec.msgpack.decode(bytes(row["judged"]), type=Judged)
 
 
-def _mapped(spark: SparkSession, tasks: Tasks, task: Task, schema: pa.Schema) -> DataFrame:
-    """One Spark task for each of ``tasks``."""
-    return spark.range(0, len(tasks), 1, max(len(tasks), 1)).mapInArrow(task, _ddl(schema))
+def _mapped(spark: SparkSession, count: int, task: Task, schema: pa.Schema) -> DataFrame:
+    """One Spark task for each of ``count`` tasks."""
+    return spark.range(0, count, 1, max(count, 1)).mapInArrow(task, _ddl(schema))
 
 
 @contextmanager
@@ -196,7 +231,7 @@ def _telling() -> Iterator[None]:
 
 
 def _told(text: str) -> AdapterError:
-    return running.fault_in(text) or Retriable(
+    return fault_in(text) or Retriable(
         "the cluster gave up",
         where="--engine spark",
         fix="read the driver's log for lost executors and memory; docs/cluster.md says which sizes to raise",
@@ -208,8 +243,4 @@ _NAMES = {pa.string(): "string", pa.binary(): "binary", pa.int32(): "int", pa.in
 
 def _ddl(schema: pa.Schema) -> str:
     """A schema as Spark writes it."""
-    return ", ".join(f"`{field.name}` {_name(field.type)}" for field in schema)
-
-
-def _name(kind: pa.DataType) -> str:
-    return f"array<{_NAMES[kind.value_type]}>" if pa.types.is_list(kind) else _NAMES[kind]
+    return ", ".join(f"`{field.name}` {_NAMES[field.type]}" for field in schema)

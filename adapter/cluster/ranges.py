@@ -22,6 +22,8 @@ from adapter.source.ranges import blocks_between
 
 MIB = 2**20
 _REMOTE_READ = 8 * MIB
+_PACKED = 10
+_PATIENT = frozenset({"Patient"})
 
 
 class Range(NamedTuple):
@@ -40,6 +42,16 @@ class Range(NamedTuple):
 
     def may_hold(self, types: frozenset[str]) -> bool:
         return "" in self.types or not types.isdisjoint(self.types)
+
+    @property
+    def mixes_patients(self) -> bool:
+        """Whether Patients have to be counted line by line: where there is nothing else, the landing did."""
+        return self.types != _PATIENT and self.may_hold(_PATIENT)
+
+    @property
+    def cost(self) -> int:
+        """Bytes to be read, near enough: compressed ones are taken to be ten times as many."""
+        return (self.end - self.start) * (_PACKED if self.name.endswith(SUFFIXES) else 1)
 
 
 class Stored(NamedTuple):
@@ -63,12 +75,11 @@ def plan(files: Iterable[Stored], size: int) -> list[tuple[Range, ...]]:
     open_task: list[Range] = []
     room = size
     for number, one in enumerate(_cut(files, size)):
-        cost = one.end - one.start
-        if open_task and cost > room:
+        if open_task and one.cost > room:
             tasks.append(tuple(open_task))
             open_task, room = [], size
         open_task.append(one._replace(number=number))
-        room -= cost
+        room -= one.cost
     return [*tasks, tuple(open_task)] if open_task else tasks
 
 

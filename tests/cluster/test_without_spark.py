@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapter.cluster import tasks
+from adapter.cluster.faults import TaskFault, fault_in
 from adapter.cluster.ranges import Range, blocks, plan, stored, verify
 from adapter.cluster.session import session
 from adapter.errors import AdapterError, ConfigError, SourceUntrustworthy
@@ -88,23 +89,25 @@ def test_a_file_that_is_not_the_one_landed_is_not_read(tmp_path: Path) -> None:
 
 
 def test_a_fault_of_ours_comes_back_whole_and_any_other_without_its_text(tmp_path: Path) -> None:
+    pytest.importorskip("pyspark")
     path = tmp_path / "Patient.ndjson"
     path.write_bytes(b'{"id":"CANARY' + b"x" * 200 + b'"}\n')
     cut = plan(stored([landed(path)], str(tmp_path)), 1000)
     batch = pa.RecordBatch.from_pydict({"id": [0]})
-    bounded = tasks.dealing(cut, frozenset({"1"}), Limits(block=8, max_line=50))
-    with pytest.raises(tasks.TaskFault) as told:
+    reading = tasks.Reading(cut, Limits(block=8, max_line=50))
+    bounded = tasks.dealing(reading, frozenset({"1"}))
+    with pytest.raises(TaskFault) as told:
         list(bounded(iter([batch])))
-    fault = tasks.fault_in(f"Job aborted: {told.value} at worker.py")
+    fault = fault_in(f"Job aborted: {told.value} at worker.py")
     assert isinstance(fault, SourceUntrustworthy)
     assert (fault.where, fault.message) == ("Patient.ndjson", "a line is longer than 50 bytes")
     path.unlink()
-    with pytest.raises(tasks.TaskFault) as other:
+    with pytest.raises(TaskFault) as other:
         list(bounded(iter([batch])))
     assert str(other.value).startswith("FileNotFoundError at ranges.py:")
     assert str(tmp_path) not in str(other.value)
     assert other.value.__suppress_context__
-    assert tasks.fault_in(str(other.value)) is None
+    assert fault_in(str(other.value)) is None
 
 
 def test_without_pyspark_or_java_the_answer_says_what_to_do(

@@ -1,0 +1,85 @@
+"""What the executors judge: keys to ties, and the lines of a unit of people to what is decided about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import msgspec
+import pyarrow as pa
+
+from adapter.cluster.carried import Carried
+from adapter.cluster.faults import Batches, guarded_table
+from adapter.cluster.tasks import records_in
+from adapter.model.resource import RawResource
+from adapter.screening.deal import Node, closed, lookups
+from adapter.screening.judge import Question, judge, lost_by_all
+from adapter.screening.lent import MemoryShelf
+from adapter.screening.ties import pairs_of
+from adapter.source.ndjson import type_of
+
+_NODE = 8
+
+# ``pairs``: nodes that are tied, two after two.
+PAIRS = pa.schema([("pairs", pa.binary())])
+# ``gaps``: coverage rows that lines without an owner cost everybody, "" if there are none.
+JUDGED = pa.schema([("gaps", pa.binary()), ("judged", pa.binary())])
+
+
+class Places(NamedTuple):
+    """Which file a range is of, and which of its lines is the first of the range."""
+
+    names: Mapping[int, str]
+    first_lines: Mapping[int, int]
+
+    def at(self, number: int, position: int) -> str:
+        """``file:line``, counting from 1, of a line at ``position`` from 0 in a range."""
+        return f"{self.names[number]}:{self.first_lines[number] + position}"
+
+
+class Brief(NamedTuple):
+    """What has to be known to judge any unit."""
+
+    question: Question
+    shelf: MemoryShelf
+    places: Places
+
+
+def tying(batches: Batches) -> Batches:
+    """:data:`PAIRS` from (bucket, records): all records of a key have to come to one task."""
+    records = (
+        record for batch in batches for packed in batch.column(1).to_pylist() for record in records_in(packed)
+    )
+    pairs = sorted(set(pairs_of(records)))
+    packed = b"".join(node for pair in pairs for node in pair)
+    yield pa.RecordBatch.from_pydict({"pairs": [packed]}, schema=PAIRS)
+
+
+def pairs_in(packed: bytes) -> list[tuple[Node, Node]]:
+    nodes = [packed[at : at + _NODE] for at in range(0, len(packed), _NODE)]
+    return list(zip(nodes[::2], nodes[1::2], strict=True))
+
+
+def judging(brief: Brief) -> Callable[[pa.Table], pa.Table]:
+    """Judge one unit, whole: its lines (number, position, data) to one row of :data:`JUDGED`."""
+    carried = Carried(brief)
+
+    def run(table: pa.Table) -> pa.Table:
+        question, shelf, places = carried.value
+        columns = (table.column(name).to_pylist() for name in ("number", "position", "data"))
+        lines = [
+            RawResource(line, places.at(number, position), type_of(line))
+            for number, position, line in zip(*columns, strict=True)
+        ]
+        here = {one.where for one in lines}
+        wanted = {key for one in lines for key in lookups(one.line)}
+        elsewhere = [shelf.lines[one][1] for one in closed(wanted, shelf)]
+        judged = judge(lines, [one for one in elsewhere if one.where not in here], question)
+        gaps = lost_by_all(judged.lost)
+        packed = {
+            "gaps": [msgspec.msgpack.encode(gaps) if gaps else b""],
+            "judged": [msgspec.msgpack.encode(judged)],
+        }
+        return pa.table(packed, schema=JUDGED)
+
+    return guarded_table(run)
