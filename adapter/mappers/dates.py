@@ -7,6 +7,7 @@ DATE_IS_ISSUED). A time without offset is read in the site's zone (flag TZ_ASSUM
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import msgspec
@@ -52,20 +53,31 @@ _NOT_SAID = Moment()
 
 def moment_of(resource: Effective, specimen: r4.Specimen | None, context: Context) -> Moment:
     """When the reading was taken, by the first source in the order above that says anything."""
-    collection = specimen.collection if specimen else None
-    candidates = (
-        _period(resource.effectivePeriod, context),
-        _single(resource.effectiveDateTime, context),
-        _single(resource.effectiveInstant, context),
-        _timing(resource.effectiveTiming, context),
-        _period(collection.collectedPeriod if collection else None, context, "DATE_FROM_SPECIMEN"),
-        _single(collection.collectedDateTime if collection else None, context, "DATE_FROM_SPECIMEN"),
-        _single(resource.issued, context, "DATE_IS_ISSUED"),
-    )
-    found = next((moment for moment in candidates if moment.known), _NOT_SAID)
-    if any(moment.unreadable for moment in candidates):
+    found, unreadable = _NOT_SAID, False
+    for said in _said(resource, specimen, context):
+        unreadable = unreadable or said.unreadable
+        if said.known and not found.known:
+            found = said
+    if unreadable:
         return msgspec.structs.replace(found, unreadable=True, flags=(*found.flags, "DATE_UNREADABLE"))
     return found
+
+
+def _said(resource: Effective, specimen: r4.Specimen | None, context: Context) -> Iterator[Moment]:
+    """Each source that is there, in order. All are read: one that cannot be is told, if it decides or not."""
+    if resource.effectivePeriod is not None:
+        yield _period(resource.effectivePeriod, context)
+    if resource.effectiveDateTime:
+        yield _single(resource.effectiveDateTime, context)
+    if resource.effectiveInstant:
+        yield _single(resource.effectiveInstant, context)
+    if resource.effectiveTiming is not None:
+        yield _timing(resource.effectiveTiming, context)
+    if specimen is not None and specimen.collection is not None:
+        yield _period(specimen.collection.collectedPeriod, context, "DATE_FROM_SPECIMEN")
+        yield _single(specimen.collection.collectedDateTime, context, "DATE_FROM_SPECIMEN")
+    if resource.issued:
+        yield _single(resource.issued, context, "DATE_IS_ISSUED")
 
 
 def _single(text: str | None, context: Context, flag: str = "") -> Moment:
@@ -96,5 +108,8 @@ def _timing(timing: r4.Timing | None, context: Context) -> Moment:
 
 
 def _flags(flag: str, *days: PartialDate | None) -> tuple[str, ...]:
-    assumed = any(day is not None and day.zone_assumed for day in days)
-    return (*((flag,) if flag else ()), *(("TZ_ASSUMED",) if assumed else ()))
+    named = (flag,) if flag else ()
+    for day in days:
+        if day is not None and day.zone_assumed:
+            return (*named, "TZ_ASSUMED")
+    return named

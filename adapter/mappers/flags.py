@@ -11,7 +11,9 @@ def flags_of(
     *named: str, dates: Iterable[PartialDate | None] = (), more: Iterable[str] = ()
 ) -> tuple[str, ...]:
     """The given flags without "" and doubles, sorted; TZ_ASSUMED if a time came without its offset (E-24)."""
-    found = {flag for flag in (*named, *more) if flag}
-    if any(one is not None and one.zone_assumed for one in dates):
-        found.add("TZ_ASSUMED")
-    return tuple(sorted(found))
+    found = {*named, *more}
+    found.discard("")
+    for one in dates:
+        if one is not None and one.zone_assumed:
+            found.add("TZ_ASSUMED")
+    return tuple(sorted(found)) if found else ()

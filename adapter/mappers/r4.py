@@ -331,7 +331,7 @@ def usable(value: Decimal | None) -> Fraction | None:
         return None
     if len(str(value)) > _LONGEST_NUMBER and len(value.as_tuple().digits) > _LONGEST_NUMBER:
         return None
-    return Fraction(value)
+    return Fraction(*value.as_integer_ratio())
 
 
 _DECODERS: dict[type, msgspec.json.Decoder[Any]] = {}

@@ -74,11 +74,12 @@ def parse_date(text: str, zone: tzinfo) -> PartialDate | None:
     True
     """
     text = text.strip()
-    if partial := _PARTIAL.fullmatch(text):
-        return _from_parts(text, partial)
+    if len(text) <= len("2019-06-03"):
+        partial = _PARTIAL.fullmatch(text)
+        return _from_parts(text, partial) if partial else None
     if _INSTANT.fullmatch(text):
         try:
-            moment = datetime.fromisoformat(_FINER.sub(r"\1", text))
+            moment = datetime.fromisoformat(_FINER.sub(r"\1", text) if "." in text else text)
             assumed = moment.tzinfo is None
             local = moment.replace(tzinfo=zone) if assumed else moment.astimezone(zone)
         except (ValueError, OverflowError):

@@ -41,7 +41,7 @@ class Interval(msgspec.Struct, frozen=True, order=False, dict=True):
     @classmethod
     def reported(cls, value: Fraction | Decimal | int, comparator: Comparator = "") -> Interval:
         """What FHIR ``Quantity.value`` with ``Quantity.comparator`` says about the true value."""
-        number = Fraction(value)
+        number = value if isinstance(value, Fraction) else Fraction(value)
         match comparator:
             case "":
                 return cls(number, number)
@@ -77,8 +77,8 @@ class Interval(msgspec.Struct, frozen=True, order=False, dict=True):
             if self.point is not None:
                 return Truth.of(self.point == threshold)
             return Truth.UNKNOWN if self.contains(threshold) else Truth.FALSE
-        low = None if self.low is None else _order(self.low, threshold)
-        high = low if self.low is self.high else None if self.high is None else _order(self.high, threshold)
+        low = None if self.low is None else order(self.low, threshold)
+        high = low if self.low is self.high else None if self.high is None else order(self.high, threshold)
         every_above = low is not None and (low > 0 or (low == 0 and not self.low_closed))
         every_below = high is not None and (high < 0 or (high == 0 and not self.high_closed))
         none_below = low is not None and low >= 0
@@ -137,9 +137,11 @@ class Interval(msgspec.Struct, frozen=True, order=False, dict=True):
         return f"~{number_text(Fraction(round(point * 1000), 1000))}"
 
 
-def _order(left: Fraction, right: Fraction) -> int:
+def order(left: Fraction, right: Fraction) -> int:
     """Negative, zero or positive as ``left`` is below, equal to or above ``right``."""
-    return left.numerator * right.denominator - right.numerator * left.denominator
+    numerator, denominator = left.as_integer_ratio()
+    other, others = right.as_integer_ratio()
+    return numerator * others - other * denominator
 
 
 def number_text(number: Fraction, places: int = 6) -> str:

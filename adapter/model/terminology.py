@@ -45,7 +45,7 @@ class Bounds(msgspec.Struct, frozen=True):
         return self.low <= value <= self.high
 
 
-class Concept(msgspec.Struct, frozen=True):
+class Concept(msgspec.Struct, frozen=True, cache_hash=True):
     """What a fact can be about (``concepts.yaml``; drugs come from ``drugs.csv``).
 
     ``unit`` is canonical UCUM, or ``as_reported`` where the assay's own scale is kept and compared only
@@ -76,7 +76,7 @@ class Concept(msgspec.Struct, frozen=True):
     notes: str = ""
 
 
-class CodeEntry(msgspec.Struct, frozen=True):
+class CodeEntry(msgspec.Struct, frozen=True, cache_hash=True):
     """One code or text pattern and the concept it names.
 
     ``use`` is what this code may do *after* the verification level was applied: V3 and U are SUPP with
@@ -110,7 +110,7 @@ class CodeEntry(msgspec.Struct, frozen=True):
         return self.verification == "V1r"
 
 
-class UnitEntry(msgspec.Struct, frozen=True):
+class UnitEntry(msgspec.Struct, frozen=True, cache_hash=True):
     """One accepted spelling: canonical value = ``10 ** x if scale == "log10" else x``, x * factor + offset.
 
     ``flags`` may hold UNIT_REPAIRED (not UCUM, or UCUM with another meaning), UNIT_CONVERTED (factor not 1)

@@ -219,6 +219,17 @@ READINGS: dict[str, tuple[bytes, Reading, list[str]]] = {
     "1e400": (number(b"1e400"), no_number("UNPARSED_TEXT"), ["UNPARSED_TEXT"]),
     "1e-400": (number(b"1e-400"), no_number("UNPARSED_TEXT"), ["UNPARSED_TEXT"]),
     "NaN in quotes": (number(b'"NaN"'), no_number("UNPARSED_TEXT"), ["UNPARSED_TEXT"]),
+    "a signalling NaN": (number(b'"sNaN"'), no_number("UNPARSED_TEXT"), ["UNPARSED_TEXT"]),
+    "a signalling NaN as a limit": (
+        observation(referenceRange=[{"low": {"value": "sNaN", "unit": "g/L"}, "high": quantity(55, "g/L")}]),
+        READ,
+        [],
+    ),
+    "a signalling NaN beside the code": (
+        observation().replace(b'"code":"1751-7"', b'"code":"1751-7","extension":[{"valueDecimal":"sNaN"}]'),
+        READ,
+        [],
+    ),
     "23 digits, all kept": (
         number(b"25.300000000000000000001"),
         only("25.300000000000000000001"),

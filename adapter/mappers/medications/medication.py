@@ -9,7 +9,7 @@ that no table knows are kept with concept "", because a list of concomitant medi
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -17,9 +17,13 @@ from adapter.mappers import r4
 from adapter.mappers.context import Context, Mapped, codings_of, issue, refused, shape_of, source_of
 from adapter.mappers.flags import flags_of
 from adapter.mappers.medications import dosage
+from adapter.mappers.remembered import remembered
 from adapter.model.facts import Coding, Intervention
 from adapter.model.resource import RawResource
 from adapter.model.terminology import DrugEntry, DrugMatch, RouteEntry
+
+if TYPE_CHECKING:
+    from adapter.mappers.terminology import Terminology
 
 # ATC groups that are by definition for systemic use: H02 corticosteroids, L01 and L04
 _SYSTEMIC_ATC = ("H02", "L01", "L04")
@@ -103,14 +107,19 @@ def _products(
 
 def product_of(concept: r4.CodeableConcept | None, context: Context) -> tuple[Product, ...]:
     """The substances one concept names: usually one, several for a combination, none for an empty concept."""
+    return _named_by(concept, context.terminology) if concept is not None else ()
+
+
+@remembered
+def _named_by(concept: r4.CodeableConcept, terminology: Terminology) -> tuple[Product, ...]:
     codings = codings_of(concept)
-    if concept is None or not codings:
+    if not codings:
         return ()
-    match = context.terminology.drug_for(codings, concept.text or "")
+    match = terminology.drug_for(codings, concept.text or "")
     if match is None:
         return (Product(None, codings[0]),)
     coding = next((one for one in codings if one.code == match.matched), codings[0])
-    others = [context.terminology.drug(key) for key in match.also]
+    others = [terminology.drug(key) for key in match.also]
     return (
         Product(match, coding),
         *(Product(_beside(match, entry), coding) for entry in others if entry is not None),
@@ -131,10 +140,8 @@ def systemic(
     named: Named, match: DrugMatch | None, route: r4.CodeableConcept | None, context: Context
 ) -> Systemic:
     """Whether the drug acts on the whole body, from the most explicit statement there is."""
-    terminology = context.terminology
-    explicit = terminology.route_for(codings_of(route), r4.display(route))
-    implied = terminology.route_for(codings_of(named.form), r4.display(named.form))
-    implied = implied or terminology.route_for((), named.words)
+    explicit = _route(route, "", context.terminology)
+    implied = _route(named.form, named.words, context.terminology)
     topical = match is not None and _TOPICAL_CLASS in match.entry.classes
     topical = topical or (implied is not None and implied.effect == "topical")
     if explicit is not None and explicit.effect == "systemic" and topical:
@@ -147,6 +154,13 @@ def systemic(
     if match is not None and match.matched_by == "atc" and match.matched.startswith(_SYSTEMIC_ATC):
         return Systemic(True)
     return Systemic(None, "", "ROUTE_MISSING")
+
+
+@remembered
+def _route(concept: r4.CodeableConcept | None, otherwise: str, terminology: Terminology) -> RouteEntry | None:
+    """By a route or form, its words included; if that tells nothing, by the words of the name."""
+    found = terminology.route_for(codings_of(concept), r4.display(concept))
+    return found or terminology.route_for((), otherwise)
 
 
 def _by_route(route: RouteEntry) -> Systemic:

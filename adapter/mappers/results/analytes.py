@@ -46,9 +46,9 @@ def category_of(reading: r4.Observation, concept: str) -> Category:
     if concept in _PATHOLOGY:
         return "pathology"
     codes = [coding.code for one in reading.category for coding in one.coding if coding.code]
-    known = next((_CATEGORIES[code] for code in codes if code in _CATEGORIES), None)
-    if known is not None:
-        return known
+    for code in codes:
+        if code in _CATEGORIES:
+            return _CATEGORIES[code]
     return "laboratory" if concept and not codes else "other"
 
 
@@ -69,9 +69,8 @@ def analyte_flags(row: Finding) -> tuple[str, ...]:
     flags: list[str] = []
     if row.concept == "albumin" and row.method in ("", "BCG") and _within(row, *_ALBUMIN_UNSURE):
         flags.append("ALB_METHOD")
-    converted = "nmol" in row.original_unit.replace(" ", "")
-    if row.concept.startswith("tacrolimus_") and converted and _within(row, *_TACROLIMUS_UNSURE):
-        flags.append("TAC_NMOL")
+    if row.concept.startswith("tacrolimus_") and "nmol" in row.original_unit.replace(" ", ""):
+        flags += ["TAC_NMOL"] if _within(row, *_TACROLIMUS_UNSURE) else []
     yearless = row.concept == "egfr" and row.code.code == "62238-1" and row.method == "CKD-EPI 2009"
     if yearless and row.when is not None and row.when.last >= _EQUATION_2021_PUBLISHED:
         flags.append("EQUATION_UNSURE")

@@ -30,6 +30,10 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     excluded: str = ""
 
 
+_NONE = Verdict()
+BY_OWN_RANGE = ("BY_OWN_RANGE",)
+
+
 def interpretation_of(reading: r4.Observation) -> tuple[r4.CodeableConcept, ...]:
     """R4 allows several; older servers send one object."""
     sent = reading.interpretation
@@ -45,11 +49,11 @@ def judge(
 ) -> Verdict:
     """The answer of a reading; ``number`` is the value in the unit that ``limits`` are in."""
     if question.concept.shape not in _JUDGED:
-        return Verdict(value.answer)
+        return Verdict(value.answer) if value.answer else _NONE
     stated = [answer for answer in (value.answer, _interpreted(reading, question)) if answer]
     measured = _measured(number, value, limits, question)
     said = {_SAME_SIDE.get(answer, answer) for answer in stated}
-    own_limits = measured.answer if measured.flags == ("BY_OWN_RANGE",) else ""
+    own_limits = measured.answer if measured.flags == BY_OWN_RANGE else ""
     if len(said) > 1 or (said and own_limits and own_limits not in said and "equivocal" not in said):
         return Verdict(stated[0], ("ANSWER_CONFLICT",), "CONFLICT")
     return Verdict(stated[0]) if stated else measured
@@ -82,7 +86,7 @@ def _measured(
         # A table with a band in between says more than one limit does (hCG 5..25 IU/L: repeat the test).
         return Verdict(by_table, ("BY_TABLE_CUTOFF",))
     if limits is not None and own:
-        return Verdict(_by_limits(number, limits), ("BY_OWN_RANGE",))
+        return Verdict(_by_limits(number, limits), BY_OWN_RANGE)
     return _detected(value, question)
 
 

@@ -7,11 +7,11 @@ decides none (pitfall E-17).
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from adapter.mappers import r4
 from adapter.mappers.context import codings_of
+from adapter.mappers.remembered import remembered
 from adapter.model.facts import Coding
 from adapter.model.terminology import UNVERIFIED, CodeEntry
 
@@ -34,12 +34,9 @@ class Meaning(NamedTuple):
     corrupt: tuple[str, ...] = ()
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def meaning_of(concept: r4.CodeableConcept | None, terminology: Terminology) -> Meaning:
-    """The one entry that all codings agree on, or what they disagree about.
-
-    A laboratory sends the same few hundred codes over and over, so the last ones are remembered.
-    """
+    """The one entry that all codings agree on, or what they disagree about."""
     codings = codings_of(concept)
     text = (concept.text if concept else "") or ""
     found: list[tuple[CodeEntry, Coding]] = []

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 from decimal import Context, Decimal
 from fractions import Fraction
-from typing import Literal, NamedTuple
+from typing import Literal
 
+import msgspec
+
+from adapter.mappers.remembered import remembered
 from adapter.model.quantity import Interval
 
 Sex = Literal["male", "female"]
@@ -24,7 +27,7 @@ _WORKING = Context(prec=50)
 _GIVEN = Context(prec=30)
 
 
-class Equation(NamedTuple):
+class Equation(msgspec.Struct, frozen=True, cache_hash=True):
     """``scale * min(Scr/k, 1)**low * max(Scr/k, 1)**high * per_year**age * (woman if female)``."""
 
     name: str
@@ -69,16 +72,25 @@ def estimate(equation: Equation, creatinine_umol_l: Fraction, sex: Sex, age: int
         raise ValueError("creatinine must be positive")
     if age < ADULT_AGE:
         raise ValueError("CKD-EPI is for adults")
+    result = _WORKING.multiply(_ageless(equation, creatinine_umol_l, sex), _ageing(equation, age))
+    if sex == "female":
+        result = _WORKING.multiply(result, equation.woman)
+    return Fraction(_GIVEN.plus(result))
+
+
+@remembered
+def _ageless(equation: Equation, creatinine_umol_l: Fraction, sex: Sex) -> Decimal:
     micromolar = _WORKING.divide(Decimal(creatinine_umol_l.numerator), Decimal(creatinine_umol_l.denominator))
     ratio = _WORKING.divide(_WORKING.divide(micromolar, UMOL_L_PER_MG_DL), _KNEE[sex])
     exponent = equation.high
     if ratio < 1:
         exponent = equation.low_female if sex == "female" else equation.low_male
-    result = _WORKING.multiply(equation.scale, _WORKING.power(ratio, exponent))
-    result = _WORKING.multiply(result, _WORKING.power(equation.per_year, Decimal(age)))
-    if sex == "female":
-        result = _WORKING.multiply(result, equation.woman)
-    return Fraction(_GIVEN.plus(result))
+    return _WORKING.multiply(equation.scale, _WORKING.power(ratio, exponent))
+
+
+@remembered
+def _ageing(equation: Equation, age: int) -> Decimal:
+    return _WORKING.power(equation.per_year, Decimal(age))
 
 
 def estimate_interval(

@@ -19,7 +19,7 @@ from adapter.mappers.context import UNMODIFIED, Context, Mapped, issue, refused,
 from adapter.mappers.dates import moment_of
 from adapter.mappers.flags import flags_of
 from adapter.mappers.results.analytes import analyte_flags, category_of, method_of
-from adapter.mappers.results.answers import interpretation_of, judge
+from adapter.mappers.results.answers import BY_OWN_RANGE, Verdict, interpretation_of, judge
 from adapter.mappers.results.codes import Meaning, meaning_of
 from adapter.mappers.results.limits import Limited, laboratory_of, limits_of
 from adapter.mappers.results.specimen import Sample, sample_of
@@ -28,7 +28,7 @@ from adapter.mappers.results.values import Question, Value, quantity, value_of
 from adapter.model.facts import Finding, Source
 from adapter.model.issue import Issue
 from adapter.model.resource import RawResource
-from adapter.model.terminology import AS_REPORTED, CodeEntry
+from adapter.model.terminology import AS_REPORTED, CodeEntry, Concept
 
 _STATUS = {
     "final": "",
@@ -83,9 +83,8 @@ def map_parts(
     issues: list[Issue] = []
     identifiers: list[tuple[Source, tuple[str, ...]]] = []
     readings = [_Reading(part, subject, context) for part in parts]
-    of_parts = {key for reading in readings if not reading.part.is_panel for key in reading.concepts}
     for part, reading in zip(parts, readings, strict=True):
-        if part.is_panel and (reading.is_grouper or reading.concepts & of_parts):
+        if part.is_panel and (reading.is_grouper or reading.concepts & _concepts_of_parts(readings)):
             continue
         if part.reading.modifierExtension:
             issues.append(
@@ -100,13 +99,15 @@ def map_parts(
             )
             continue
         findings += reading.findings()
-        issues += [
-            issue(code, owner, raw, path=part.source.path, detail=detail, subject=subject)
-            for code, detail in reading.issues
-        ]
+        for code, detail in reading.issues:
+            issues.append(issue(code, owner, raw, path=part.source.path, detail=detail, subject=subject))
         if known := identifiers_of(part.reading):
             identifiers.append((part.source, known))
     return Mapped(findings=tuple(findings), issues=tuple(issues), identifiers=tuple(identifiers))
+
+
+def _concepts_of_parts(readings: list[_Reading]) -> set[str]:
+    return {key for reading in readings if not reading.part.is_panel for key in reading.concepts}
 
 
 def parts_of(reading: r4.Observation, source: Source, report: str, *, members: bool = True) -> Iterator[Part]:
@@ -114,12 +115,14 @@ def parts_of(reading: r4.Observation, source: Source, report: str, *, members: b
     prefix = f"{source.path}." if source.path else ""
     components = [inherit(component, reading) for component in reading.component]
     is_panel = bool(components or reading.hasMember)
-    if has_value(reading) or not is_panel:
+    if not is_panel or has_value(reading):
         yield Part(reading, source, report, is_panel)
     for position, component in enumerate(components):
         at = msgspec.structs.replace(source, path=f"{prefix}component[{position}]")
         yield Part(component, at, report)
-    for position, member in _contained_members(reading) if members else ():
+    if not (members and reading.hasMember):
+        return
+    for position, member in _contained_members(reading):
         at = msgspec.structs.replace(source, path=f"{prefix}contained[{position}]")
         yield from parts_of(inherit(member, reading), at, report, members=False)
 
@@ -154,7 +157,9 @@ def has_value(reading: r4.Observation) -> bool:
 
 
 def identifiers_of(reading: r4.Observation) -> tuple[str, ...]:
-    return tuple(f"{one.system or ''}|{one.value}" for one in reading.identifiers if one.value)
+    if not reading.identifier:
+        return ()
+    return tuple([f"{one.system or ''}|{one.value}" for one in reading.identifiers if one.value])
 
 
 def _contained_members(reading: r4.Observation) -> Iterator[tuple[int, r4.Observation]]:
@@ -192,7 +197,7 @@ class _Reading:
         """The code names a panel, or nothing known: a value beside its parts says nothing of its own."""
         return all(entry.shape == "panel" for entry in self.meaning.entries)
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> list[Finding]:
         for code in self.meaning.corrupt:
             self.issues.append(("CODE_CORRUPT", code))
         if self.moment.unreadable:
@@ -201,15 +206,14 @@ class _Reading:
         wrong = self._wrong_subject()
         if not self.meaning.entries:
             sent = quantity(self.reading.valueQuantity) if self.reading.valueQuantity else Value()
-            yield self._row(
+            unmapped = self._row(
                 excluded=status or wrong or "UNMAPPED",
                 flags=(status_flag,),
                 original=sent.original,
                 original_unit=sent.original_unit,
             )
-            return
-        for entry in self.meaning.entries:
-            yield self._finding(entry, status or wrong, status_flag)
+            return [unmapped]
+        return [self._finding(entry, status or wrong, status_flag) for entry in self.meaning.entries]
 
     def _finding(self, entry: CodeEntry, invalid: str, status_flag: str) -> Finding:
         terminology = self.context.terminology
@@ -263,7 +267,7 @@ class _Reading:
                 *value.flags,
                 *done.flags,
                 *limited.flags,
-                *(flag for flag in verdict.flags if flag != "BY_OWN_RANGE" or concept.unit == AS_REPORTED),
+                *_told_of(verdict, concept),
                 status_flag,
                 "CODE_FLAGGED" if entry.use == "FLAG" else "",
                 "CODE_CONFLICT" if self.meaning.conflict else "",
@@ -287,14 +291,14 @@ class _Reading:
 
     def _row(self, *, concept: str = "", excluded: str, flags: tuple[str, ...], **fields: Any) -> Finding:
         reading, moment = self.reading, self.moment
-        interpretation = [r4.first_code(one) or (one.text or "") for one in interpretation_of(reading)]
+        said = interpretation_of(reading)
         return Finding(
             subject=self.subject,
             concept=concept,
             source=self.part.source,
             category=category_of(reading, concept),
             code=self.meaning.coding,
-            interpretation=" ".join(text[:20] for text in interpretation if text),
+            interpretation=_in_words(said) if said else "",
             start=moment.start,
             end=moment.end,
             issued=self.context.date(reading.issued),
@@ -323,7 +327,7 @@ class _Reading:
     def _wrong_subject(self) -> str:
         """The specimen, the focus or the contained reading itself names somebody else."""
         named = [self.reading.subject, *self.reading.focus]
-        if self.sample.resource is not None and self.sample.resource.subject is not None:
+        if self.sample.resource is not None:
             named.append(self.sample.resource.subject)
         for reference in named:
             if reference is not None and self.context.subject(reference) != self.subject:
@@ -338,6 +342,18 @@ class _Reading:
         if reason is None:
             return ""
         return r4.first_code(reason) or "stated as text"
+
+
+def _in_words(interpretation: tuple[r4.CodeableConcept, ...]) -> str:
+    said = [r4.first_code(one) or (one.text or "") for one in interpretation]
+    return " ".join([text[:20] for text in said if text])
+
+
+def _told_of(verdict: Verdict, concept: Concept) -> tuple[str, ...]:
+    """That limits printed beside a value decided goes without saying, but where the scale is the assay's."""
+    if verdict.flags == BY_OWN_RANGE and concept.unit != AS_REPORTED:
+        return ()
+    return verdict.flags
 
 
 def _kit_is_known(done: Canonical, limited: Limited) -> Canonical:

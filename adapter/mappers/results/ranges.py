@@ -9,7 +9,6 @@ no limit.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from datetime import date
 from fractions import Fraction
 from typing import Literal
@@ -17,6 +16,7 @@ from typing import Literal
 import msgspec
 
 from adapter.mappers import r4
+from adapter.mappers.remembered import remembered
 from adapter.mappers.results.text import comparator_of, normalise, number_of
 from adapter.model.dates import PartialDate, completed_years
 
@@ -40,7 +40,7 @@ _MALE = frozenset({"男", "男性", "male", "men", "m", "248153007"})
 _USUAL_TYPES = frozenset({"", "normal"})
 
 
-class Limits(msgspec.Struct, frozen=True, gc=False):
+class Limits(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
     """One candidate: limits in the unit as printed, and whom they are for.
 
     ``special`` is a population other than sex (pregnancy, a trimester, a race): never assumed to apply.
@@ -62,8 +62,11 @@ class Chosen(msgspec.Struct, frozen=True, gc=False):
     flags: tuple[str, ...] = ()
 
 
+_NOTHING_SENT = Chosen()
+
+
 def choose(
-    ranges: Iterable[r4.ObservationReferenceRange],
+    ranges: tuple[r4.ObservationReferenceRange, ...],
     *,
     sex: str,
     birth: PartialDate | None,
@@ -75,6 +78,23 @@ def choose(
     RANGE_NOT_APPLICABLE (all are for another sex, age or population), RANGE_UNREADABLE (a text that could
     not be read).
     """
+    if not ranges:
+        return _NOTHING_SENT
+    for one in ranges:
+        if one.age is not None:
+            return _chosen(ranges, sex, birth, on)
+    return _at_any_age(ranges, sex)
+
+
+@remembered
+def _at_any_age(ranges: tuple[r4.ObservationReferenceRange, ...], sex: str) -> Chosen:
+    """Limits without an age are the same for everybody of one sex."""
+    return _chosen(ranges, sex, None, None)
+
+
+def _chosen(
+    ranges: tuple[r4.ObservationReferenceRange, ...], sex: str, birth: PartialDate | None, on: date | None
+) -> Chosen:
     usual = [one for one in ranges if r4.first_code(one.type).casefold() in _USUAL_TYPES]
     text = "; ".join(one.text for one in usual if one.text)
     candidates = [limits for one in usual for limits in _candidates(one)]

@@ -33,10 +33,13 @@ class Sample(NamedTuple):
     id: str = ""
 
 
+_NOT_NAMED = Sample()
+
+
 def sample_of(reference: r4.Reference | None, contained: Iterable[msgspec.Raw], context: Context) -> Sample:
     """The specimen a reading names, whether it was sent, is contained, or is known by reference alone."""
     if reference is None:
-        return Sample()
+        return _NOT_NAMED
     resource = context.index.specimen(reference, contained)
     kind = kind_of(resource, context) if resource else ""
     if (reference.reference or "").startswith("#"):

@@ -8,23 +8,25 @@ code of a 24 h mass is a concentration (pitfall E-1).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Context as DecimalContext
 from decimal import Decimal
 from fractions import Fraction
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from adapter.mappers.remembered import remembered
 from adapter.mappers.results.values import Question, Value
-from adapter.model.quantity import Interval, number_text
-from adapter.model.terminology import AS_REPORTED, Bounds, Concept, UnitEntry
+from adapter.model.quantity import Interval, number_text, order
+from adapter.model.terminology import AS_REPORTED, Bounds, CodeEntry, Concept, UnitEntry
+
+if TYPE_CHECKING:
+    from adapter.mappers.terminology import Terminology
 
 _POWERS = DecimalContext(prec=50)
 _GIVEN = DecimalContext(prec=30)
 _LARGEST_POWER = 30
 _ELISA_LIMITS = frozenset({Fraction(14), Fraction(20)})
-
-Convert = Callable[[Interval], Interval]
 
 
 class Canonical(msgspec.Struct, frozen=True, gc=False):
@@ -43,59 +45,84 @@ class Canonical(msgspec.Struct, frozen=True, gc=False):
     entry: UnitEntry | None = None
     log10: bool = False
 
-    def convert(self, interval: Interval) -> Interval | None:
-        """The same conversion for another interval in the same unit (reference limits)."""
-        return converted(interval, self.entry, self.log10) if self.entry else None
+
+class Scale(NamedTuple):
+    """What the units of a reading and its code say, whatever its number is.
+
+    ``unit`` is None where no number can be read in them, and ``flags`` and ``excluded`` say why; ``checked``
+    is false where nothing is known of what numbers are plausible.
+    """
+
+    concept: Concept
+    unit: UnitEntry | None = None
+    flags: tuple[str, ...] = ()
+    excluded: str = ""
+    conversion: str = ""
+    log10: bool = False
+    checked: bool = True
 
 
 def canonical(value: Value, question: Question) -> Canonical:
     """The value of a reading in its concept's unit; a reading without a number passes through."""
-    concept, code = question.concept, question.entry.code
     if value.interval is None:
-        return Canonical(concept, flags=())
-    terminology = question.terminology
-    if not value.units:
-        entry = terminology.default_unit(concept.key, code)
+        return Canonical(question.concept)
+    scale = scale_of(value.units, question.entry, question.terminology)
+    concept, unit = scale.concept, scale.unit
+    if unit is None:
+        return Canonical(concept, flags=scale.flags, excluded=scale.excluded)
+    if not scale.checked:
+        return Canonical(concept, value.interval, entry=unit)
+    interval = converted(value.interval, unit, scale.log10)
+    if interval is None:
+        moved = _moved(concept, question.concept)
+        return Canonical(concept, flags=("IMPLAUSIBLE", *moved), excluded="IMPLAUSIBLE")
+    done = Canonical(
+        concept, interval, unit.unit, scale.conversion, scale.flags, entry=unit, log10=scale.log10
+    )
+    return plausible(done, value.comparator)
+
+
+@remembered
+def scale_of(units: tuple[str, ...], test: CodeEntry, terminology: Terminology) -> Scale:
+    """How numbers of a test, sent in units spelled so, become numbers in a concept's own unit."""
+    concept = terminology.concepts[test.concept]
+    if not units:
+        entry = terminology.default_unit(concept.key, test.code)
         if entry is None and concept.unit == AS_REPORTED:
-            return Canonical(concept, value.interval, entry=UnitEntry(concept.key, "", "", ""))
+            return Scale(concept, UnitEntry(concept.key, "", "", ""), checked=False)
         if entry is None:
-            return Canonical(concept, flags=("UNIT_MISSING",), excluded="UNIT_MISSING")
-        return _apply(value, entry, concept, question)
+            return Scale(concept, flags=("UNIT_MISSING",), excluded="UNIT_MISSING")
+        return _scale(concept, entry, test, ())
     for key in (concept.key, concept.by_unit):
         entries = [
             entry
-            for text in value.units
-            if key and (entry := terminology.unit_for(key, text, code)) is not None
+            for text in units
+            if key and (entry := terminology.unit_for(key, text, test.code)) is not None
         ]
         if not entries:
             continue
         if len({(one.factor, one.offset, one.scale) for one in entries}) > 1:
-            return Canonical(concept, flags=("UNIT_CONFLICT",), excluded="UNIT_UNKNOWN")
+            return Scale(concept, flags=("UNIT_CONFLICT",), excluded="UNIT_UNKNOWN")
         target = terminology.concepts[key]
-        moved = ("UNIT_SAYS_OTHER",) if key != concept.key else ()
-        done = _apply(value, entries[0], target, question)
-        return msgspec.structs.replace(done, flags=(*done.flags, *moved)) if moved else done
-    known = any(terminology.never_converts(text) for text in value.units)
+        return _scale(target, entries[0], test, _moved(target, concept))
+    known = any(terminology.never_converts(text) for text in units)
     flag = "UNIT_NOT_CONVERTIBLE" if known else "UNIT_UNKNOWN"
-    return Canonical(concept, flags=(flag,), excluded="UNIT_UNKNOWN")
+    return Scale(concept, flags=(flag,), excluded="UNIT_UNKNOWN")
 
 
-def _apply(value: Value, entry: UnitEntry, concept: Concept, question: Question) -> Canonical:
-    assert value.interval is not None  # noqa: S101 - callers look first
+def _moved(concept: Concept, asked: Concept) -> tuple[str, ...]:
+    return () if concept.key == asked.key else ("UNIT_SAYS_OTHER",)
+
+
+def _scale(concept: Concept, entry: UnitEntry, test: CodeEntry, moved: tuple[str, ...]) -> Scale:
     if not entry.usable:
-        return Canonical(concept, flags=("UNIT_NEEDS_SITE",), excluded="UNIT_UNKNOWN")
-    code_is_log = question.entry.method == "log10"
+        return Scale(concept, flags=("UNIT_NEEDS_SITE", *moved), excluded="UNIT_UNKNOWN")
+    code_is_log = test.method == "log10"
     log10 = entry.scale == "log10" or code_is_log
-    interval = converted(value.interval, entry, log10)
-    if interval is None:
-        return Canonical(concept, flags=("IMPLAUSIBLE",), excluded="IMPLAUSIBLE")
-    flags = list(entry.flags)
-    if code_is_log and entry.scale != "log10":
-        flags.append("UNIT_REPAIRED")
-    done = Canonical(
-        concept, interval, entry.unit, _shown(entry, log10), tuple(flags), entry=entry, log10=log10
+    repaired = ("UNIT_REPAIRED",) if code_is_log and entry.scale != "log10" else ()
+    return Scale(
+        concept, entry, (*entry.flags, *repaired, *moved), conversion=_shown(entry, log10), log10=log10
     )
-    return plausible(done, value.comparator)
 
 
 def converted(interval: Interval, entry: UnitEntry, log10: bool) -> Interval | None:
@@ -142,8 +169,10 @@ def outside(interval: Interval, bounds: Bounds | None, exempt_lower: bool = Fals
     """Whether no number of the interval is within the bounds."""
     if bounds is None:
         return False
-    too_low = interval.high is not None and interval.high < bounds.low and not exempt_lower
-    return too_low or (interval.low is not None and interval.low > bounds.high)
+    low, high = interval.low, interval.high
+    if high is not None and not exempt_lower and order(high, bounds.low) < 0:
+        return True
+    return low is not None and order(low, bounds.high) > 0
 
 
 def elisa_default_fits(high: Fraction | None) -> bool:

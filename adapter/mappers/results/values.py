@@ -14,6 +14,7 @@ import msgspec
 
 from adapter.mappers import r4
 from adapter.mappers.context import Context, codings_of
+from adapter.mappers.remembered import remembered
 from adapter.mappers.results.text import comparator_of, read_text
 from adapter.model.dates import PartialDate
 from adapter.model.facts import Answer
@@ -112,7 +113,7 @@ def _value(reading: r4.Observation, question: Question) -> Value:
 def quantity(sent: r4.Quantity) -> Value:
     """A Quantity as it was written; the unit's code is tried before its words."""
     shown = f"{sent.comparator or ''}{_digits(sent.value)}"
-    units = tuple(dict.fromkeys(text for text in (sent.code, sent.unit) if text and text.strip()))
+    units = _spellings(sent.code, sent.unit)
     shown_unit = sent.unit or sent.code or ""
     if sent.value is None:
         return Value(original_unit=shown_unit, excluded="NO_VALUE")
@@ -137,6 +138,11 @@ def quantity(sent: r4.Quantity) -> Value:
         original=shown,
         original_unit=shown_unit,
     )
+
+
+@remembered
+def _spellings(code: str | None, words: str | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text for text in (code, words) if text and text.strip()))
 
 
 def answer_value(meaning: str, original: str) -> Value:
