@@ -25,6 +25,7 @@ from adapter.model.candidates import Candidates
 from adapter.model.coverage import order
 from adapter.model.funnel import Sifted, together
 from adapter.screening import results
+from adapter.screening.dropped import SPECIMEN, Sought
 from adapter.screening.judge import (
     Question,
     by_subject,
@@ -34,7 +35,7 @@ from adapter.screening.judge import (
 )
 from adapter.screening.results import Screening
 from adapter.screening.task import Task
-from adapter.screening.ties import homes
+from adapter.screening.ties import Met, homes
 from adapter.source.landing import Landing, open_landing
 from adapter.source.ndjson import Limits
 
@@ -49,6 +50,14 @@ class Sizes(NamedTuple):
 
     read: int = 128 * MIB
     unit: int = 8 * MIB
+
+
+class Lines(NamedTuple):
+    """What is to be judged: dealt rows, what they hold, and what their keys come to."""
+
+    rows: DataFrame
+    counts: Counts
+    met: Met
 
 
 def screen(
@@ -96,20 +105,33 @@ class _Run:
         nominated = passes.nominated(self.spark, self.reading, query, self.landing.moved)
         self.progress(f"reading the records of {len(nominated.ids)} candidates")
         answers = self.task.answers(nominated.ids)
-        with passes.dealt(self.spark, self.reading, nominated.ids, answers.asked) as rows:
-            counts = Counts(rows, [piece for one in self.reading.tasks for piece in one])
-            with ExitStack() as held:
-                opinions = self._opinions(held, rows, counts, nominated)
-                self.progress("writing what was decided")
-                return self._kept(opinions, counts, nominated, answers.given)
+        with ExitStack() as held:
+            kept = passes.dealt(self.spark, self.reading, nominated.ids, answers.asked)
+            lines = self._with_what_they_need(held, held.enter_context(kept), nominated)
+            opinions = self._opinions(held, lines, nominated)
+            self.progress("writing what was decided")
+            return self._kept(opinions, lines.counts, nominated, answers.given)
 
-    def _opinions(self, held: ExitStack, rows: DataFrame, counts: Counts, nominated: Candidates) -> DataFrame:
+    def _with_what_they_need(self, held: ExitStack, rows: DataFrame, nominated: Candidates) -> Lines:
+        """The lines kept, with those of others that they look up."""
+        pieces = [piece for one in self.reading.tasks for piece in one]
+        specimens = any(piece.may_hold(SPECIMEN) for piece in pieces)
+        counts = Counts(rows, pieces)
+        met = passes.met(rows, counts, specimens)
+        others = held.enter_context(passes.beyond(self.spark, self.reading, Sought.of(met), nominated.ids))
+        if others is not None:
+            rows = rows.union(others)
+            counts = Counts(rows, pieces)
+            met = passes.met(rows, counts, specimens)
+        return Lines(rows, counts, met)
+
+    def _opinions(self, held: ExitStack, kept: Lines, nominated: Candidates) -> DataFrame:
         """Judge all units; again if a line that nobody owns costs everybody, which one unit cannot know."""
-        task, trial = self.task, self.task.trial
+        task, trial, counts = self.task, self.task.trial, kept.counts
         units = max(1, counts.bytes // self.sizes.unit)
-        tied = homes(passes.ties(rows, counts))
+        tied = homes(kept.met.pairs)
         passes.shuffle_into(self.spark, units)
-        lines = passes.in_units(self.spark, rows, tied, units)
+        lines = passes.in_units(self.spark, kept.rows, tied, units)
         _, versions = task.versions(self.landing)
         coverage, rules = by_subject(self.landing.coverage), rules_of(trial, versions)
         self.progress(f"judging {counts.lines} lines in {units} units")

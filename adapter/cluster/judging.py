@@ -9,19 +9,18 @@ import msgspec
 import pyarrow as pa
 
 from adapter.cluster.carried import Carried
-from adapter.cluster.faults import Batches, guarded_table
+from adapter.cluster.faults import Batches, Task, guarded, guarded_table
 from adapter.cluster.tasks import records_in
 from adapter.model.resource import RawResource
-from adapter.screening.deal import Node, closed, lookups
+from adapter.screening.deal import closed, lookups
 from adapter.screening.judge import Question, judge, lost_by_all
 from adapter.screening.lent import MemoryShelf
-from adapter.screening.ties import pairs_of
+from adapter.screening.ties import Met, meet
 from adapter.source.ndjson import type_of
 
-_NODE = 8
+_HASH = 8
 
-# ``pairs``: nodes that are tied, two after two.
-PAIRS = pa.schema([("pairs", pa.binary())])
+MET = pa.schema([("met", pa.binary())])
 # ``gaps``: coverage rows that lines without an owner cost everybody, "" if there are none.
 JUDGED = pa.schema([("gaps", pa.binary()), ("judged", pa.binary())])
 
@@ -45,19 +44,28 @@ class Brief(NamedTuple):
     places: Places
 
 
-def tying(batches: Batches) -> Batches:
-    """:data:`PAIRS` from (bucket, records): all records of a key have to come to one task."""
-    records = (
-        record for batch in batches for packed in batch.column(1).to_pylist() for record in records_in(packed)
+def meeting(specimens: bool) -> Task:
+    """:data:`MET` from (bucket, records): all records of a key have to come to one task."""
+
+    def run(batches: Batches) -> Batches:
+        packed = (one for batch in batches for one in batch.column(1).to_pylist())
+        found = meet((record for one in packed for record in records_in(one)), specimens)
+        nodes = b"".join(node for pair in sorted(found.pairs) for node in pair)
+        keys = (b"".join(sorted(found.specimens)), b"".join(sorted(found.patients)))
+        yield pa.RecordBatch.from_pydict({"met": [msgspec.msgpack.encode((nodes, *keys))]}, schema=MET)
+
+    return guarded(run)
+
+
+def met_in(packed: bytes) -> Met:
+    pairs, specimens, patients = map(_hashes, msgspec.msgpack.decode(packed, type=tuple[bytes, bytes, bytes]))
+    return Met(
+        frozenset(zip(pairs[::2], pairs[1::2], strict=True)), frozenset(specimens), frozenset(patients)
     )
-    pairs = sorted(set(pairs_of(records)))
-    packed = b"".join(node for pair in pairs for node in pair)
-    yield pa.RecordBatch.from_pydict({"pairs": [packed]}, schema=PAIRS)
 
 
-def pairs_in(packed: bytes) -> list[tuple[Node, Node]]:
-    nodes = [packed[at : at + _NODE] for at in range(0, len(packed), _NODE)]
-    return list(zip(nodes[::2], nodes[1::2], strict=True))
+def _hashes(packed: bytes) -> list[bytes]:
+    return [packed[at : at + _HASH] for at in range(0, len(packed), _HASH)]
 
 
 def judging(brief: Brief) -> Callable[[pa.Table], pa.Table]:

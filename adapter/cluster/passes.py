@@ -24,8 +24,10 @@ from adapter.model.candidates import CandidateQuery, Candidates
 from adapter.model.coverage import Coverage
 from adapter.model.resource import RawResource
 from adapter.screening.deal import Node
+from adapter.screening.dropped import Sought
 from adapter.screening.judge import Judged, gathered
 from adapter.screening.lent import MemoryShelf
+from adapter.screening.ties import Met, together
 from adapter.source.nominate import PATIENT, STUDY, Linked, Nominated, candidates_of
 
 if TYPE_CHECKING:
@@ -106,6 +108,24 @@ def dealt(
         yield kept
 
 
+@contextmanager
+def beyond(
+    spark: SparkSession, reading: Reading, sought: Sought, candidates: frozenset[str]
+) -> Iterator[DataFrame | None]:
+    """Lines that the sieve dropped and that answer to what is sought, as :func:`dealt` gives lines; None if
+    there are none. As :func:`adapter.screening.dropped.found`, with the lines on the executors' disks."""
+    while some := [one for one in reading.tasks if any(piece.may_hold(sought.types) for piece in one)]:
+        task = running.answering_in(reading._replace(tasks=some), sought, candidates)
+        with _kept(_mapped(spark, len(some), task, running.DEALT)) as rows:
+            lines = _collected(rows.where(f"kind = '{running.LINE}'").select("data"))
+            wider = sought.widened(row["data"] for row in lines)
+            if wider == sought:
+                yield rows if lines else None
+                return
+        sought = wider
+    yield None
+
+
 class Counts:
     """What ranges hold: Patients that had to be counted, lines and bytes kept; ties and lent lines."""
 
@@ -150,12 +170,14 @@ def _places(pieces: Sequence[Range], ends: Mapping[int, int]) -> Places:
     return Places(names, first_lines)
 
 
-def ties(rows: DataFrame, counts: Counts) -> set[tuple[Node, Node]]:
-    """Pairs of nodes that have to be judged together."""
+def met(rows: DataFrame, counts: Counts, specimens: bool) -> Met:
+    """What the keys of all lines come to, with the ties that lines state themselves."""
     keys = rows.where(f"kind = '{running.KEYS}'").select("number", "data")
     parts = max(1, min(running.BUCKETS, counts.keys // _KEYS_A_TASK))
-    tied = keys.repartition(parts, "number").mapInArrow(judging.tying, _ddl(judging.PAIRS))
-    return counts.ties.union(pair for row in _collected(tied) for pair in judging.pairs_in(row["pairs"]))
+    task = judging.meeting(specimens)
+    found = _collected(keys.repartition(parts, "number").mapInArrow(task, _ddl(judging.MET)))
+    said = Met(frozenset(counts.ties), frozenset(), frozenset())
+    return together([said, *(judging.met_in(row["met"]) for row in found)])
 
 
 def in_units(spark: SparkSession, rows: DataFrame, homes: Mapping[Node, Node], units: int) -> DataFrame:

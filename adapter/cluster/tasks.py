@@ -17,6 +17,7 @@ from adapter.cluster.ranges import Range, blocks
 from adapter.model.candidates import CandidateQuery
 from adapter.model.resource import RawResource
 from adapter.screening.deal import Dealt, Node, deal
+from adapter.screening.dropped import Sought, answering
 from adapter.source.ndjson import Block, Limits, line_ends, numbered_lines, type_of
 from adapter.source.nominate import (
     PATIENT,
@@ -129,6 +130,27 @@ def dealing(reading: Reading, candidates: frozenset[str]) -> Task:
                     for at, line in sieve(block.data, wanted):
                         position = block.first_line - 1 + at
                         rows.add(position, line, deal(line, f"{piece.number}:{position}", wanted))
+                        if rows.full:
+                            yield rows.batch()
+                rows.end()
+        yield rows.batch()
+
+    return guarded(run)
+
+
+def answering_in(reading: Reading, sought: Sought, candidates: frozenset[str]) -> Task:
+    """Read what the sieve drops, and deal what answers: takes numbers of tasks, gives :data:`DEALT`."""
+    carried = Carried((reading, sought, candidates))
+
+    def run(batches: Batches) -> Batches:
+        (tasks, limits), keys, wanted = carried.value
+        rows = DealtRows()
+        for number in numbers_in(batches):
+            for piece in (piece for piece in tasks[number] if piece.may_hold(keys.types)):
+                rows.begin(piece.number)
+                for block in blocks(piece, limits):
+                    for at, line in answering(block.data, keys, wanted):
+                        rows.add(block.first_line - 1 + at, line, deal(line, "", wanted))
                         if rows.full:
                             yield rows.batch()
                 rows.end()

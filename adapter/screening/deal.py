@@ -27,7 +27,7 @@ from adapter.mappers.resource_types import RESOURCE_TYPES
 
 LENT = frozenset({"Medication", "ResearchStudy"})
 _CONTAINERS = frozenset({"Bundle", "Parameters"})
-IS, OFFERS, ASKS = 0, 1, 2
+IS, OFFERS, ASKS, SEEKS, DOUBTS = range(5)
 Node = bytes
 Key = tuple[bytes, int]
 
@@ -36,7 +36,11 @@ _SUBJECTS = ("subject", "patient", "individual", "beneficiary")
 _MENTIONED = re.compile(rb"Patient\\?/([A-Za-z0-9\-.]{1,64})|urn:uuid:([A-Za-z0-9\-]{1,64})")
 _CONDITIONAL = re.compile(r"^([A-Z][A-Za-z]+)\?identifier=([^|]*)\|(.+)$")
 _LENT_IN = re.compile(r'(?:(?:Medication|ResearchStudy)/|(?i:urn:(?:uuid|oid):))([^"/?#|\s\\]+)')
+_REFERS = re.compile(rb'eference"|dentifier"|\\u')
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+# The role of who asks for a type by id, and by an identifier.
+_BY_ID = {"Specimen": SEEKS, "Observation": ASKS}
+_BY_IDENTIFIER = {"Specimen": SEEKS, "Patient": DOUBTS}
 
 
 class Dealt(NamedTuple):
@@ -44,7 +48,8 @@ class Dealt(NamedTuple):
 
     ``named`` is False where the line's place in its file may show in an issue. ``keys`` are (hash, role):
     two nodes are tied if one *is* what the other *asks* for or also *is*, or *offers* an identifier that
-    somebody *asks* for. ``lends`` are the keys under which a lent resource is looked up.
+    somebody *asks* for. Who *seeks* or *doubts* asks, and what the sieve dropped may matter to that too
+    (:mod:`adapter.screening.dropped`). ``lends`` are the keys under which a lent resource is looked up.
     """
 
     node: Node
@@ -65,6 +70,7 @@ class _Line(msgspec.Struct, frozen=True, kw_only=True):
     focus: msgspec.Raw = msgspec.Raw()
     specimen: msgspec.Raw = msgspec.Raw()
     result: msgspec.Raw = msgspec.Raw()
+    component: msgspec.Raw = msgspec.Raw()
     link: msgspec.Raw = msgspec.Raw()
     identifier: msgspec.Raw = msgspec.Raw()
     accessionIdentifier: msgspec.Raw = msgspec.Raw()
@@ -104,7 +110,10 @@ def deal(line: bytes, where: str, candidates: frozenset[str]) -> Dealt:
     node = next(iter(nodes), itself)
     nodes.pop(node, None)
     keys = dict.fromkeys(found.keys)
-    if own:
+    if own and kind == "Specimen" and found.names.isdisjoint(candidates):
+        # Somebody else may have another version of it, which the sieve dropped.
+        keys |= dict.fromkeys([(itself, OFFERS), (itself, ASKS)])
+    elif own:
         keys[itself, IS] = None
     return Dealt(node, bool(own), tuple(nodes), tuple(keys))
 
@@ -120,6 +129,7 @@ class _Found:
     def __init__(self) -> None:
         self.keys: list[Key] = []
         self.ties: list[Node] = []
+        self.names: set[str] = set()
 
     def owners(self, head: _Line) -> list[Node]:
         found = []
@@ -128,44 +138,54 @@ class _Found:
                 text = reference.get("reference")
                 target = parse_reference(text) if isinstance(text, str) else None
                 if target is not None and target.type in ("", "Patient"):
+                    self.names.add(target.id)
                     found.append(_patient(target.id))
-                self._ask(reference)
+                self._ask(reference, "Patient")
         return found
 
     def read(self, kind: str, head: _Line) -> None:
-        for raw in (head.focus, head.specimen, head.result, head.link, head.contained):
+        for raw in (head.focus, head.link):
             for reference in _references(raw):
-                self._ask(reference)
+                self._ask(reference, "Patient")
+        for reference in _references(head.specimen):
+            self._ask(reference, "Specimen")
+        for reference in _references(head.result):
+            self._ask(reference, "Observation")
+        for raw in (head.component, head.contained):
+            for reference in _references(raw):
+                self._ask(reference, "Patient", "Specimen", "Observation")
         if kind == "Patient":
             for reference in _references(head.link):
                 target = parse_reference(str(reference.get("reference") or ""))
                 if target is not None and target.type in ("", "Patient"):
                     self.ties.append(_patient(target.id))
         if kind in ("Patient", "Specimen"):
-            for system, value in _identifiers(head.identifier):
-                self.keys.append((_identifier(kind, system, value), OFFERS))
+            self.keys += [(key, OFFERS) for key in identifier_keys(kind, head.identifier)]
 
-    def _ask(self, reference: dict[str, Any]) -> None:
-        """A reference may name a specimen or a result by id; anything by an identifier."""
+    def _ask(self, reference: dict[str, Any], *kinds: str) -> None:
+        """A reference may name a specimen or a result by id; a patient or a specimen by an identifier, which
+        is read where there is no id (as :meth:`adapter.mappers.index.Index.find`)."""
         text = reference.get("reference")
+        target = None
         if isinstance(text, str):
-            if found := _CONDITIONAL.match(text.strip()):
-                self.keys.append((_identifier(found[1], found[2], found[3]), ASKS))
             target = parse_reference(text)
-            for kind in ("Specimen", "Observation"):
-                if target is not None and target.type in ("", kind):
-                    self.keys.append((hashed(f"{kind}/{target.id}"), ASKS))
+            if (found := _CONDITIONAL.match(text.strip())) and found[1] in _BY_IDENTIFIER:
+                self.keys.append((_identifier(*found.groups()), _BY_IDENTIFIER[found[1]]))
+        if target is not None:
+            for kind in kinds:
+                if kind in _BY_ID and target.type in ("", kind):
+                    self.keys.append((hashed(f"{kind}/{target.id}"), _BY_ID[kind]))
+            return
         for name in ("identifier", "accessionIdentifier"):
-            for item in _list(reference.get(name)):
-                if isinstance(item, dict) and isinstance(item.get("value"), str):
-                    system = item.get("system")
-                    for kind in ("Patient", "Specimen"):
-                        self.keys.append(
-                            (
-                                _identifier(kind, system if isinstance(system, str) else "", item["value"]),
-                                ASKS,
-                            )
-                        )
+            for system, value in _identified(reference.get(name)):
+                for kind in kinds:
+                    if kind in _BY_IDENTIFIER:
+                        self.keys.append((_identifier(kind, system, value), _BY_IDENTIFIER[kind]))
+
+
+def identifier_keys(kind: str, identifier: msgspec.Raw) -> Iterator[bytes]:
+    """The hashes under which a resource of a type bears its identifiers."""
+    return (_identifier(kind, system, value) for system, value in _identifiers(identifier))
 
 
 def _identifier(kind: str, system: str, value: str) -> bytes:
@@ -209,7 +229,7 @@ def _strings(line: bytes) -> list[str]:
 
 def _references(raw: msgspec.Raw) -> Iterator[dict[str, Any]]:
     """Every object in a part of a resource that refers to something or bears an identifier."""
-    if not bytes(raw):
+    if not _REFERS.search(raw):
         return
     try:
         waiting: list[Any] = [_ANY.decode(raw)]
@@ -229,10 +249,14 @@ def _identifiers(raw: msgspec.Raw) -> Iterator[tuple[str, str]]:
     if not bytes(raw):
         return
     try:
-        values = _list(_ANY.decode(raw))
+        yield from _identified(_ANY.decode(raw))
     except _UNREADABLE:
         return
-    for item in values:
+
+
+def _identified(value: Any) -> Iterator[tuple[str, str]]:
+    """(system, value) of an Identifier or a list of them."""
+    for item in _list(value):
         if isinstance(item, dict) and isinstance(item.get("value"), str) and item["value"]:
             system = item.get("system")
             yield (system if isinstance(system, str) else "", item["value"])

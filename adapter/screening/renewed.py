@@ -10,7 +10,7 @@ one on disk, a line that nobody can be told to own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import TypeVar
 
@@ -22,7 +22,8 @@ from adapter.model.facts import Event, Facts, Finding, Intervention, Subject
 from adapter.model.funnel import Sifted, funnel_of
 from adapter.model.resource import RawResource
 from adapter.screening import results
-from adapter.screening.deal import LENT, Node, deal
+from adapter.screening.deal import LENT, Dealt, Node, deal
+from adapter.screening.dropped import Sought, dropped
 from adapter.screening.judge import (
     Former,
     Opinion,
@@ -38,7 +39,7 @@ from adapter.screening.judge import (
 from adapter.screening.readfiles import ReadFiles
 from adapter.screening.results import Screening
 from adapter.screening.task import Task
-from adapter.screening.ties import homes, pairs_of
+from adapter.screening.ties import Met, homes, meet
 from adapter.screening.whole import patients_in
 from adapter.source.landing import Landing, Tally
 from adapter.trial import landing_sha256
@@ -61,11 +62,10 @@ class _State:
         kept = [files.kept(landing, file, ids) for file in landing.manifest.files]
         self.tally = Tally(sum(one.tally.read for one in kept), sum(one.tally.given for one in kept))
         asked = self.answers.asked
-        self.lines = (*chain.from_iterable(one.lines for one in kept), *asked)
-        self.dealt = (
-            *chain.from_iterable(one.dealt for one in kept),
-            *(deal(one.line, one.where, ids) for one in asked),
-        )
+        dealt = tuple(chain.from_iterable(one.dealt for one in kept))
+        besides = (*dropped(landing, Sought.of(_met(dealt)), ids, self.tally), *asked)
+        self.lines = (*chain.from_iterable(one.lines for one in kept), *besides)
+        self.dealt = (*dealt, *(deal(one.line, one.where, ids) for one in besides))
 
     def of(self, units: frozenset[Node], home: dict[Node, Node]) -> list[RawResource]:
         return [
@@ -130,7 +130,7 @@ def _touched(was: _State, now: _State) -> tuple[frozenset[Node], dict[Node, Node
     ties = chain.from_iterable(
         chain(
             ((one.node, other) for one in state.dealt for other in one.ties),
-            pairs_of((key, one.node, role) for one in state.dealt for key, role in one.keys),
+            _met(state.dealt).pairs,
         )
         for state in (was, now)
     )
@@ -144,6 +144,10 @@ def _touched(was: _State, now: _State) -> tuple[frozenset[Node], dict[Node, Node
         if line.line in changed
     }
     return frozenset(home.get(node, node) for node in nodes), home
+
+
+def _met(dealt: Iterable[Dealt]) -> Met:
+    return meet((key, one.node, role) for one in dealt for key, role in one.keys)
 
 
 def _opinion(

@@ -11,6 +11,7 @@ from adapter.mappers.terminology.vocabulary import candidate_query
 from adapter.model.coverage import order
 from adapter.model.funnel import Sifted
 from adapter.screening import results
+from adapter.screening.dropped import dropped, sought_by
 from adapter.screening.judge import Question, by_subject, decide, gathered, only, rules_of
 from adapter.screening.results import Screening
 from adapter.screening.task import Task
@@ -26,14 +27,15 @@ def screen_whole(task: Task, landing: Landing, progress: Callable[[str], None]) 
     )
     progress(f"reading the records of {len(nominated.ids)} candidates")
     tally = Tally()
-    resources = landing.resources(candidates=nominated.ids, tally=tally)
+    kept = tuple(landing.resources(candidates=nominated.ids, tally=tally))
+    others = dropped(landing, sought_by(kept, nominated.ids), nominated.ids, tally)
     answers = task.answers(nominated.ids)
     certificate, versions = task.versions(landing)
     question = Question(
         trial, task.as_of, nominated.ids, by_subject(landing.coverage), (), rules_of(trial, versions)
     )
     former = {} if task.full else results.read_former(workspace)
-    opinion = decide(chain(resources, answers.asked), (), question, former)
+    opinion = decide(chain(kept, others, answers.asked), (), question, former)
     progress(
         f"{len(opinion.basis) - opinion.reused} people evaluated, "
         f"{opinion.reused} unchanged since the last screening"

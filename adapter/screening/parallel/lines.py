@@ -13,16 +13,18 @@ from adapter.model.coverage import Coverage
 from adapter.model.issue import Issue
 from adapter.model.resource import RawResource
 from adapter.screening.deal import Node, deal
+from adapter.screening.dropped import SPECIMEN, Sought
 from adapter.screening.judge import lost_by_all
 from adapter.screening.parallel import work
 from adapter.screening.parallel.batches import slots_for
+from adapter.screening.parallel.beyond import beyond
 from adapter.screening.parallel.parts import BUCKETS, PartWriter, account_of, lent_of
 from adapter.screening.parallel.passes import Nomination
 from adapter.screening.parallel.shelf import write_shelf
 from adapter.screening.parallel.underway import Underway
 from adapter.screening.parallel.work import PartOf
 from adapter.screening.parallel.writing import Counts
-from adapter.screening.ties import homes
+from adapter.screening.ties import Met, homes, together
 from adapter.source.ranges import Range
 
 _WIRE = msgspec.msgpack
@@ -61,16 +63,18 @@ def kept(run: Underway, nomination: Nomination) -> Lines:
     given = run.task.answers(candidates)
     if given.asked:
         parts.append(PartOf(_answered(run, given.asked, candidates, slots), "own endpoint", 0))
-    listed = run.kept.write(
-        "parts", _WIRE.encode([(str(part.path), part.name, part.before) for part in parts])
-    )
+    met = _met(run, parts)
+    if others := beyond(run, Sought.of(met), before, wanted, slots):
+        parts += others
+        met = _met(run, parts)
+    listed = _listed(run, parts)
     return Lines(
         parts,
         listed,
         wanted,
         slots,
         _shelf(run, parts, listed),
-        _ties(run, parts, listed),
+        homes(met.pairs),
         Counts(
             read=sum(file.lines for file in run.landing.manifest.files) + given.given,
             kept=sum(account_of(part.path).kept for part in parts),
@@ -161,9 +165,18 @@ def _shelf(run: Underway, parts: list[PartOf], listed: Path) -> Path:
     return path
 
 
-def _ties(run: Underway, parts: list[PartOf], listed: Path) -> dict[Node, Node]:
-    steps = [(listed, first, first + _KEYS_A_STEP - 1) for first in range(0, BUCKETS, _KEYS_A_STEP)]
+def _listed(run: Underway, parts: list[PartOf]) -> Path:
+    """The list of parts, for workers."""
+    rows = [(str(part.path), part.name, part.before) for part in parts]
+    return run.kept.write("parts", _WIRE.encode(rows))
+
+
+def _met(run: Underway, parts: list[PartOf]) -> Met:
+    """What the keys of all lines come to, with the ties that lines state themselves."""
+    listed, specimens = _listed(run, parts), bool(run.of(SPECIMEN))
+    firsts = range(0, BUCKETS, _KEYS_A_STEP)
+    steps = [(listed, first, first + _KEYS_A_STEP - 1, specimens) for first in firsts]
     lines = sum(account_of(part.path).kept for part in parts)
-    pairs = [pair for _, found in run.pool.each(work.tied, steps, lines / _TIED) for pair in found]
-    pairs += [pair for part in parts for pair in account_of(part.path).pairs]
-    return homes(pairs)
+    said = frozenset(pair for part in parts for pair in account_of(part.path).pairs)
+    found = [one for _, one in run.pool.each(work.met, steps, lines / _TIED)]
+    return together([Met(said, frozenset(), frozenset()), *found])

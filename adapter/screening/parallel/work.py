@@ -20,10 +20,10 @@ from adapter import config, mappers
 from adapter.model.candidates import CandidateQuery
 from adapter.model.coverage import Coverage
 from adapter.model.resource import RawResource
-from adapter.screening.deal import Node, deal, mentions
+from adapter.screening.deal import deal, mentions
 from adapter.screening.judge import lost_by_all
 from adapter.screening.parallel.parts import PartWriter, keys_of
-from adapter.screening.ties import pairs_of
+from adapter.screening.ties import Met, meet
 from adapter.source import nominate
 from adapter.source.ndjson import Block, Limits, line_ends, numbered_lines, type_of
 from adapter.source.ranges import Range, blocks_of
@@ -155,10 +155,10 @@ def _gaps(suspects: list[RawResource]) -> tuple[Coverage, ...]:
     return lost_by_all(facts.coverage)
 
 
-def tied(parts: Path, first: int, last: int) -> list[tuple[Node, Node]]:
-    """Nodes tied by keys of these buckets."""
+def met(parts: Path, first: int, last: int, specimens: bool) -> Met:
+    """What the keys of these buckets come to."""
     records = (record for part in parts_in(parts) for record in keys_of(part.path, first, last))
-    return list(pairs_of(records))
+    return meet(records, specimens)
 
 
 @lru_cache(maxsize=1)
