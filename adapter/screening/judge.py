@@ -137,6 +137,7 @@ def decide(
     people = [row.id for row in facts.subjects]
     facts = msgspec.structs.replace(facts, coverage=_coverage(question, people, lost))
     facts = only(facts, question.wanted, ())
+    facts = msgspec.structs.replace(facts, issues=_of_who_was_asked_for(facts.issues, question.wanted))
     enrolled = enrolment_days(facts, trial.protocol.id, question.as_of)
     decisions, basis, reused = _decisions(facts, enrolled, question, former or {})
     decided = frozenset(decision.subject for decision in decisions)
@@ -243,6 +244,11 @@ def only(facts: Facts, wanted: frozenset[str], issues: Iterable[Issue]) -> Facts
         accounts=facts.accounts,
         coverage=facts.coverage,
     )
+
+
+def _of_who_was_asked_for(issues: tuple[Issue, ...], wanted: frozenset[str]) -> tuple[Issue, ...]:
+    """Of others nobody knows whether their record was sent: the sieve dropped it."""
+    return tuple(one for one in issues if one.code != "PATIENT_NOT_SENT" or one.subject in wanted)
 
 
 def issue_order(one: Issue) -> tuple[object, ...]:

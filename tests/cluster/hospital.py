@@ -81,7 +81,20 @@ def _adversarial(candidate: str) -> list[bytes]:
         b'{"resourceType":"Patient","id":"survivor-%s","gender":"male","link":[{"other":{"reference":'
         b'"Patient/%s"},"type":"seealso"}]}\n' % (candidate.encode(), candidate.encode()),
     ]
-    return lines * 2
+    return [*lines, *_strangers(candidate)] * 2
+
+
+def _strangers(candidate: str) -> list[bytes]:
+    """Somebody else's specimen and identifier, which the sieve drops, and results that name them."""
+    system = "https://fhir.demo-hospital.example/id/record-number"
+    number = {"system": system, "value": f"CANARY-MRN-{candidate}"}
+    rows: list[Json] = [
+        {"resourceType": "Specimen", "id": "theirs", "subject": {"reference": "Patient/somebody-else"}},
+        {"resourceType": "Patient", "id": "somebody-else", "identifier": [number]},
+        _reading("taken from another", candidate, "4.0") | {"specimen": {"reference": "Specimen/theirs"}},
+        _reading("whose", candidate, "4.5") | {"subject": {"identifier": number}},
+    ]
+    return [json.dumps(row).encode() + b"\n" for row in rows]
 
 
 def _reading(name: str, patient: str, value: str, version: str = "1") -> Json:

@@ -101,6 +101,7 @@ def extras(one: str, two: str, three: str, four: str) -> dict[str, list[bytes]]:
         "subject": of(two),
         "accessionIdentifier": {"value": "a"},
     }
+    strangers = [specimen | {"id": f"s{n}", "subject": of("stranger")} for n in (2, 3)]
     organization = {"resourceType": "Organization", "id": "o", "meta": {"versionId": "1"}}
     return {
         "merge": lines(
@@ -126,6 +127,26 @@ def extras(one: str, two: str, three: str, four: str) -> dict[str, list[bytes]]:
             specimen,
             reading("sampled", of(one), specimen={"reference": "Specimen/s1"}),
             reading("sampled by number", of(three), specimen={"identifier": {"value": "a"}}),
+        ),
+        "a stranger's specimen": lines(
+            strangers[0] | {"identifier": [{"system": "urn:x", "value": "b"}]},
+            strangers[0] | {"meta": {"versionId": "2"}, "subject": of("another stranger")},
+            strangers[1],
+            reading("taken", of(one), specimen={"reference": "Specimen/s2/_history/1"}),
+            reading("taken by number", of(three), specimen=by("b")),
+            reading("taken, said inside", of(four), component=[{"specimen": {"reference": "urn:uuid:s3"}}]),
+        ),
+        "a specimen nobody owns": lines(
+            {"resourceType": "Specimen", "id": "s4", "meta": {"versionId": "1"}},
+            strangers[0] | {"id": "s4", "meta": {"versionId": "2"}},
+            reading("whose", of(two), specimen={"reference": "Specimen/s4"}),
+        ),
+        "a stranger's identifier": lines(
+            {"resourceType": "Patient", "id": one, "identifier": [{"system": "urn:x", "value": "9"}]},
+            {"resourceType": "Patient", "id": "stranger", "identifier": [{"system": "urn:x", "value": "9"}]},
+            {"resourceType": "Patient", "id": "stranger", "meta": {"versionId": "3"}},
+            reading("whose", by("9")),
+            reading("about whom", of(one), focus=[{"reference": "Patient?identifier=urn:x|9"}]),
         ),
         "named by identifier": lines(
             {"resourceType": "Patient", "id": one, "identifier": [{"system": "urn:x", "value": "7"}]},

@@ -3,8 +3,8 @@
 The oracle is the program without its sieve: every line is parsed and mapped for the same nominated people.
 The lines are patients' charts of the synthetic hospital, hurt: written by an adversarial JSON writer, owners
 named in every way FHIR allows of and in some that it does not, versions of one resource that belong to
-different people, merged records, names said twice, blank lines, either line end, a byte order mark, no last
-line end.
+different people, specimens of other people, identifiers that several bear, merged records, names said twice,
+blank lines, either line end, a byte order mark, no last line end.
 """
 
 from __future__ import annotations
@@ -49,8 +49,24 @@ def charts() -> Iterator[tuple[Chart, bool]]:
     for chart, truth in everyone(20190603, PLANTED + 30):
         planted, others = planted + bool(truth), others + (not truth)
         if planted % 17 == 1 if truth else others <= 6:
-            rows = (*chart.rows, *chart.late)
-            yield [msgspec.json.decode(ENCODER.encode(row)) for row in rows], bool(truth)
+            rows = [msgspec.json.decode(ENCODER.encode(row)) for row in (*chart.rows, *chart.late)]
+            yield [*rows, *specimens(rows)], bool(truth)
+
+
+def specimens(rows: Chart) -> Iterator[Row]:
+    """What every third result was taken from; the results are made to name it."""
+    readings = [row for row in rows if row["resourceType"] == "Observation"]
+    for reading in readings[::3]:
+        name = f"of-{reading['id']}"
+        reading["specimen"] = {"reference": f"Specimen/{name}"}
+        number = {"system": "urn:lab", "value": name}
+        yield {
+            "resourceType": "Specimen",
+            "id": name,
+            "identifier": [number],
+            "accessionIdentifier": number,
+            "subject": reading["subject"],
+        }
 
 
 CHOSEN = list(islice(charts(), 10))
@@ -74,10 +90,8 @@ class Hurt:
         self.rows = [copy.deepcopy(row) for at in chosen for row in CHARTS[at]]
         self.names = [NAMES[at] for at in chosen]
         self.lines: dict[str, list[bytes]] = {}
-        # Another person's Specimen is lost (docs/decisions/byte-passes.md): who names one stays its owner.
-        movable = [row for row in self.rows if "specimen" not in row]
         for _ in range(draw(st.integers(0, 60))):
-            row = self.dice.choice(movable)
+            row = self.dice.choice(self.rows)
             getattr(self, draw(st.sampled_from(self.WAYS)))(row)
         for row in (*DRUGS, *self.rows):
             self._put(row, self._plain(row) if self.dice.random() < 0.7 else written(row, self.dice))
@@ -89,6 +103,10 @@ class Hurt:
         "versioned",
         "uuid",
         "logical",
+        "conditional",
+        "bears",
+        "sampled",
+        "labelled",
         "nobody",
         "contained",
         "second",
@@ -124,6 +142,47 @@ class Hurt:
 
     def logical(self, row: Row) -> None:
         self._say(row, {"identifier": {"system": "urn:mrn", "value": self._other()}})
+
+    def conditional(self, row: Row) -> None:
+        self._say(row, {"reference": f"Patient?identifier=urn:mrn|{self._other()}"})
+
+    def _one(self, kind: str) -> Row:
+        return self.dice.choice([row for row in self.rows if row["resourceType"] == kind])
+
+    def bears(self, _: Row) -> None:
+        """Somebody bears a number that may be another's too."""
+        self._one("Patient").setdefault("identifier", []).append(
+            {"system": "urn:mrn", "value": self._other()}
+        )
+
+    def labelled(self, _: Row) -> None:
+        """A specimen bears the number of another, as well or instead."""
+        number = {"system": "urn:lab", "value": self._one("Specimen")["id"]}
+        self._one("Specimen")["identifier"] = [number, *self._one("Specimen")["identifier"]][
+            : self.dice.choice([1, 2])
+        ]
+
+    def sampled(self, _: Row) -> None:
+        """A result names a specimen, which may be another's."""
+        name = str(self._one("Specimen")["id"])
+        number = {"system": "urn:lab", "value": name}
+        row = self._one(self.dice.choice(["Observation", "Observation", "DiagnosticReport"]))
+        reference: Row = self.dice.choice(
+            [
+                {"reference": f"Specimen/{name}"},
+                {"reference": f"https://ehr.example/fhir/r4/Specimen/{name}/_history/2"},
+                {"reference": f"urn:uuid:{name}"},
+                {"reference": f"Specimen?identifier=urn:lab|{name}"},
+                {"identifier": number},
+                {"identifier": number, "type": "Specimen"},
+                {"reference": "#taken"},
+            ]
+        )
+        if "#taken" in reference.values():
+            which = self.dice.choice(["identifier", "accessionIdentifier"])
+            inner = {"resourceType": "Specimen", "id": "taken", which: number}
+            row.setdefault("contained", []).append(inner)
+        row["specimen"] = reference if row["resourceType"] == "Observation" else [reference]
 
     def nobody(self, row: Row) -> None:
         if key := owner_key(row):
@@ -220,6 +279,46 @@ def test_a_result_corrected_to_be_somebody_elses_is_not_the_candidates(tmp_path:
     kept = [row for row in own if row.source.reference.startswith("Observation/")]
     assert kept
     assert {row.excluded for row in kept} == {"SUPERSEDED"}
+
+
+def test_what_the_sieve_dropped_is_read_where_a_result_looks_it_up(tmp_path: Path) -> None:
+    """Results of a candidate: from a stranger's specimen, by an identifier that both bear, and plain."""
+    system = {"system": "urn:mrn", "value": "7"}
+    reading: Row = {
+        "resourceType": "Observation",
+        "status": "final",
+        "code": {"coding": [{"system": "http://loinc.org", "code": "1751-7"}]},
+        "valueQuantity": {"value": 30, "unit": "g/L", "code": "g/L"},
+        "subject": {"reference": "Patient/candidate"},
+    }
+    rows: list[Row] = [
+        {"resourceType": "Patient", "id": "candidate", "identifier": [system]},
+        {"resourceType": "Patient", "id": "stranger", "identifier": [system]},
+        {
+            "resourceType": "Condition",
+            "id": "c",
+            "code": {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10", "code": "N04.2"}]},
+            "subject": {"reference": "Patient/candidate"},
+        },
+        {"resourceType": "Specimen", "id": "theirs", "subject": {"reference": "Patient/stranger"}},
+        reading | {"id": "plain", "effectiveDateTime": "2019-05-01"},
+        reading
+        | {"id": "taken", "effectiveDateTime": "2019-05-02", "specimen": {"reference": "Specimen/theirs"}},
+        reading | {"id": "whose", "effectiveDateTime": "2019-05-03", "subject": {"identifier": system}},
+    ]
+    export, workspace = tmp_path / "export", Workspace(tmp_path / "site")
+    export.mkdir()
+    for kind in {row["resourceType"] for row in rows}:
+        lines = [json.dumps(row) for row in rows if row["resourceType"] == kind]
+        (export / f"{kind}.ndjson").write_text("\n".join(lines))
+    land_folder(export, workspace.landing, now=NOW, copy=False)
+    found = screening.screen(TRIAL, workspace, as_of=AS_OF, full=True)
+    assert [one.subject for one in found.decisions] == ["candidate"]
+    albumin = {row.source.reference: row.excluded for row in found.facts.findings if row.concept == "albumin"}
+    assert albumin == {"Observation/plain": "", "Observation/taken": "WRONG_SUBJECT"}
+    assert [row.id for row in found.facts.subjects] == ["candidate"]
+    assert ("NO_SUBJECT", "Observation/whose") in {(one.code, one.reference) for one in found.facts.issues}
+    assert "PATIENT_NOT_SENT" not in {one.code for one in found.facts.issues}
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
