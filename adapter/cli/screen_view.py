@@ -12,6 +12,7 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
@@ -39,31 +40,46 @@ Remark = Callable[[str], None]
 
 
 @contextmanager
-def following(console: Console) -> Iterator[tuple[Remark, Told]]:
+def following(console: Console, *, quiet: bool = False) -> Iterator[tuple[Remark, Told]]:
     """Whom a screening tells its remarks and its progress: bytes, rate and time left on a terminal."""
-    if not console.is_terminal:
+    if quiet:
+        yield lambda _: None, lambda _: None
+    elif console.is_terminal:
+        with _bar(console) as bar:
+            yield bar.console.print, _Shown(bar)
+    else:
         yield console.print, lambda _: None
-        return
-    columns = (
+
+
+def _bar(console: Console) -> Progress:
+    """The bar takes what the rest leaves of a line, so that a narrow terminal shows rate and time too."""
+    return Progress(
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=None),
         DownloadColumn(),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        expand=True,
     )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=None)
-        shown = ""
 
-        def told(step: Step) -> None:
-            """Each step starts the clock anew: its bytes are not those of the step before, and what an
-            earlier run left done does not count for the rate."""
-            nonlocal task, shown
-            if step.name != shown:
-                shown = step.name
-                bar.remove_task(task)
-                says = _SAYS.get(step.name, step.name)
-                task = bar.add_task(says, total=max(1, step.of), completed=step.done)
-            bar.update(task, completed=step.done, total=max(1, step.of))
 
-        yield bar.console.print, told
+class _Shown:
+    """Each step starts the clock anew: its bytes are not those of the step before, and what an earlier run
+    left done does not count for the rate."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._name = ""
+        self._task: TaskID | None = None
+
+    def __call__(self, step: Step) -> None:
+        total = max(1, step.of)
+        if self._task is None or step.name != self._name:
+            if self._task is not None:
+                self._bar.remove_task(self._task)
+            self._name = step.name
+            says = _SAYS.get(step.name, step.name)
+            self._task = self._bar.add_task(says, total=total, completed=step.done)
+        self._bar.update(self._task, completed=step.done, total=total)
