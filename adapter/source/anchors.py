@@ -31,6 +31,11 @@ _USUAL = (
     "http://terminology.hl7.org/codesystem/observation-category http://loinc.org http://snomed.info/sct "
     "http://unitsofmeasure.org http://hl7.org/fhir/structuredefinition urn:oid:2.16.840.1 div xmlns "
     "http://www.w3.org/1999/xhtml generated extension url period start end individual active clinical "
+    "glucose haemoglobin hemoglobin creatinine urea sodium potassium calcium chloride phosphate albumin "
+    "protein cholesterol triglyceride bilirubin leukocytes erythrocytes platelets lymphocytes neutrophils "
+    "monocytes alanine aspartate aminotransferase alkaline phosphatase volume mass moles presence ratio mean "
+    "corpuscular body weight height temperature heart rate respiratory blood pressure systolic diastolic "
+    "serum or plasma in urine by per tablet oral capsule mg mL "
 )
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
@@ -44,10 +44,11 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Block(NamedTuple):
-    """Whole lines of one file; ``first_line`` is 1-based."""
+    """Whole lines of one file; ``first_line`` is 1-based, ``start`` the place in the file, unpacked."""
 
     data: bytes
     first_line: int
+    start: int = 0
 
 
 class _Head(msgspec.Struct):
@@ -127,14 +128,16 @@ class NdjsonFile:
         """Whole lines, about ``limits.block`` bytes at a time; raises SourceUntrustworthy over a limit."""
         self.issues.clear()
         next_line = 1
+        position = 0
         last = b""
         with self._open() as stream:
             for data in whole_lines(stream, self.name, self.limits):
                 first_line, last = next_line, data
                 next_line += line_ends(data)
-                if first_line == 1 and data.startswith(BOM):
-                    data = data[len(BOM) :]
-                yield Block(data, first_line)
+                start, position = position, position + len(data)
+                if start == 0 and data.startswith(BOM):
+                    start, data = len(BOM), data[len(BOM) :]
+                yield Block(data, first_line, start)
             raw = getattr(stream, "raw", None)
             if isinstance(raw, Unpacked) and raw.damage:
                 code = "GZIP_DAMAGED" if raw.kind == "gzip" else "ZSTD_DAMAGED"
@@ -146,6 +149,20 @@ class NdjsonFile:
         """Line number (1-based, blank lines counted) and bytes of each line that is not blank."""
         for block in self.blocks():
             yield from numbered_lines(block)
+
+    def texts_at(self, bounds: Iterable[tuple[int, int]]) -> Iterator[bytes]:
+        """The bytes of some stretches, (start, size) of the file as it is unpacked, in ascending order."""
+        with self._open() as stream:
+            position = 0
+            for start, size in bounds:
+                if stream.seekable():
+                    stream.seek(start)
+                else:
+                    while position < start:
+                        position += len(stream.read(min(start - position, 2**20))) or start
+                text = stream.read(size)
+                position = start + size
+                yield text
 
     def resources(self) -> Iterator[RawResource]:
         """Each line that is not blank as a RawResource; the type is read from the line."""

@@ -6,7 +6,7 @@ that is in the file is known once the ranges before it have been read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -48,6 +48,13 @@ def blocks_of(piece: Range, limits: Limits | None = None) -> Iterator[Block]:
         yield from blocks_between(stream, piece.start, piece.end, piece.file.name, limits or Limits())
 
 
+def lines_at(
+    piece: Range, bounds: Iterable[tuple[int, int]], limits: Limits | None = None
+) -> Iterator[bytes]:
+    """Lines of a range by their (start, size) in the file as it is unpacked, ascending."""
+    return NdjsonFile(piece.path, limits, name=piece.file.name).texts_at(bounds)
+
+
 def blocks_between(stream: BinaryIO, start: int, end: int, name: str, limits: Limits) -> Iterator[Block]:
     """The lines of a plain file that begin at ``start`` or later and before ``end``."""
     first_line = 1
@@ -62,7 +69,8 @@ def blocks_between(stream: BinaryIO, start: int, end: int, name: str, limits: Li
         if not data.endswith(b"\n"):
             data += _line(stream, name, limits)
         lines = line_ends(data)
-        yield Block(data.removeprefix(BOM) if position == 0 else data, first_line)
+        mark = len(BOM) if position == 0 and data.startswith(BOM) else 0
+        yield Block(data[mark:], first_line, position + mark)
         position += len(data)
         first_line += lines
 

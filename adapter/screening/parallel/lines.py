@@ -15,7 +15,7 @@ from adapter.model.resource import RawResource
 from adapter.screening.deal import Node, deal
 from adapter.screening.dropped import SPECIMEN, Sought
 from adapter.screening.judge import lost_by_all
-from adapter.screening.parallel import work
+from adapter.screening.parallel import roll, work
 from adapter.screening.parallel.batches import slots_for
 from adapter.screening.parallel.beyond import beyond
 from adapter.screening.parallel.parts import BUCKETS, PartWriter, account_of, lent_of
@@ -25,7 +25,6 @@ from adapter.screening.parallel.underway import Underway
 from adapter.screening.parallel.work import PartOf
 from adapter.screening.parallel.writing import Counts
 from adapter.screening.ties import Met, homes, together
-from adapter.source.ranges import Range
 
 _WIRE = msgspec.msgpack
 _KEYS_A_STEP = 16
@@ -53,11 +52,12 @@ def kept(run: Underway, nomination: Nomination) -> Lines:
     candidates = nomination.candidates.ids
     slots = run.cut.slots or slots_for(len(candidates))
     wanted = run.kept.write("wanted", _WIRE.encode(sorted(candidates)))
-    accounts = [_parts(run, prefix) for prefix in _dealt(run, wanted, slots)]
-    before = _lines_before(run, [account_of(paths[-1]).lines for paths in accounts])
+    dealt = [_parts(run, prefix) for prefix in _dealt(run, wanted, slots)]
+    rolls = [roll.account_of(run.roll(piece)) for piece in run.ranges]
+    before = _lines_before(run, [one.lines for one in rolls])
     parts = [
         PartOf(path, piece.file.name, start)
-        for piece, paths, start in zip(run.ranges, accounts, before, strict=True)
+        for piece, paths, start in zip(run.ranges, dealt, before, strict=True)
         for path in paths
     ]
     given = run.task.answers(candidates)
@@ -78,7 +78,7 @@ def kept(run: Underway, nomination: Nomination) -> Lines:
         Counts(
             read=sum(file.lines for file in run.landing.manifest.files) + given.given,
             kept=sum(account_of(part.path).kept for part in parts),
-            patients=_patients(run, [account_of(paths[-1]).patients for paths in accounts]),
+            patients=_patients(run, [one.patients for one in rolls]),
         ),
         lost_by_all(row for part in parts for row in account_of(part.path).gaps),
         _numbered(run, nomination, before),
@@ -92,7 +92,7 @@ def _dealt(run: Underway, wanted: Path, slots: int) -> list[Path]:
         for piece in run.ranges
     ]
     left = {
-        number: (work.dealt, (piece, wanted, slots, prefix, _may_hold_patients(piece)))
+        number: (work.dealt, (piece, run.roll(piece), wanted, slots, prefix))
         for number, (piece, prefix) in enumerate(zip(run.ranges, prefixes, strict=True))
         if not _parts(run, prefix)
     }
@@ -149,12 +149,6 @@ def _answered(run: Underway, answers: tuple[RawResource, ...], wanted: frozenset
 def _patients(run: Underway, counted: list[int]) -> int:
     pure = sum(file.lines for file in run.landing.manifest.files if file.types == ("Patient",))
     return pure + sum(counted)
-
-
-def _may_hold_patients(piece: Range) -> bool:
-    """Whether a file's Patients have to be counted line by line; as :meth:`Landing.files` chooses."""
-    types = piece.file.types
-    return types != ("Patient",) and ("Patient" in types or "" in types)
 
 
 def _shelf(run: Underway, parts: list[PartOf], listed: Path) -> Path:

@@ -36,9 +36,8 @@ class Lent(msgspec.Struct, frozen=True, array_like=True):
 
 class Account(msgspec.Struct, frozen=True, array_like=True):
     """What a part holds. ``slots`` and ``keys`` are (number, offset, bytes), ascending; ``pairs`` are tied
-    nodes. ``lines`` are the line ends of the range, ``patients`` its Patients where they were counted; both
-    stand in the last part of a range, in which ``parts`` says how many there are. ``gaps`` are coverage rows
-    about everybody that its lines without an owner are known to cost."""
+    nodes. The last part of a range says in ``parts`` how many there are, and in ``gaps`` the coverage rows
+    about everybody that lines of the range without an owner are known to cost."""
 
     slots: tuple[tuple[int, int, int], ...]
     keys: tuple[tuple[int, int, int], ...]
@@ -46,8 +45,6 @@ class Account(msgspec.Struct, frozen=True, array_like=True):
     pairs: tuple[tuple[Node, Node], ...]
     kept: int
     gaps: tuple[Coverage, ...] = ()
-    lines: int = 0
-    patients: int = 0
     parts: int = 0
 
 
@@ -91,15 +88,7 @@ class PartWriter:
         if dealt.lends:
             self._lent.append(Lent(dealt.node, number, line, dealt.lends))
 
-    def write(
-        self,
-        path: Path,
-        *,
-        gaps: tuple[Coverage, ...] = (),
-        lines: int = 0,
-        patients: int = 0,
-        parts: int = 0,
-    ) -> None:
+    def write(self, path: Path, *, gaps: tuple[Coverage, ...] = (), parts: int = 0) -> None:
         draft = path.with_name(f"{path.name}.partial-{os.getpid()}")
         with draft.open("wb") as out:
             slots = tuple(_sections(out, self._lines))
@@ -113,13 +102,9 @@ class PartWriter:
                 tuple(sorted(self._pairs)),
                 self.kept,
                 gaps,
-                lines,
-                patients,
                 parts,
             )
-            end = out.tell()
-            out.write(msgspec.msgpack.encode(account))
-            out.write(_TAIL.pack(end))
+            end_with(out, account)
         draft.replace(path)
         self._begin()
 
@@ -129,6 +114,13 @@ def _sections(out: BinaryIO, by_number: dict[int, list[bytes]]) -> Iterator[tupl
         start = out.tell()
         out.writelines(records)
         yield number, start, out.tell() - start
+
+
+def end_with(out: BinaryIO, value: object) -> None:
+    """Write what :func:`at_the_end` reads."""
+    start = out.tell()
+    out.write(msgspec.msgpack.encode(value))
+    out.write(_TAIL.pack(start))
 
 
 def at_the_end(path: Path, kind: type[T]) -> T:

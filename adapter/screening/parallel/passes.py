@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from adapter.mappers.terminology.vocabulary import candidate_query
-from adapter.model.candidates import Candidates
+from adapter.model.candidates import CandidateQuery, Candidates
 from adapter.model.issue import Issue
 from adapter.screening.parallel import work
 from adapter.screening.parallel.underway import Underway
@@ -36,22 +36,20 @@ def nominated(run: Underway) -> Nomination:
     if query.studies:
         named = sha256(*sorted(query.studies))
         pieces = run.of(nominate.STUDY)
-        studies = studies.union(
-            *_passed(run, "studies", pieces, named, frozenset[str], work.studies, query.studies)
-        )
+        some = _passed(run, "studies", pieces, named, frozenset[str], work.studies, query.studies)
+        studies = studies.union(*some)
     asked = sha256(
         *(",".join(sorted(part)) for part in (query.codes, query.texts, query.studies, studies)),
         ",".join(sorted(query.resource_types)),
     )
-    pieces = run.of(query.resource_types)
-    found = _passed(run, "candidates", pieces, asked, nominate.Nominated, work.nominated, query, studies)
+    found = _nominations(run, asked, query, studies)
     ids = frozenset(name for one in found for name in one.ids)
     identifiers = frozenset(name for one in found for name in one.identifiers)
     links: list[nominate.Linked] = []
     if ids or identifiers:
         named = sha256(*(f"{system} {value}" for system, value in sorted(identifiers)))
-        patients = run.of(nominate.PATIENT)
-        links = _passed(run, "records", patients, named, nominate.Linked, work.linked, identifiers)
+        pieces = run.of(nominate.PATIENT)
+        links = _passed(run, "records", pieces, named, nominate.Linked, work.linked, identifiers)
     candidates = nominate.candidates_of(
         nominate.Nominated(ids, identifiers, ()),
         nominate.Linked(
@@ -60,7 +58,26 @@ def nominated(run: Underway) -> Nomination:
         ),
         run.landing.moved,
     )
-    return Nomination(candidates, list(zip(pieces, (one.issues for one in found), strict=True)))
+    return Nomination(candidates, list(zip(run.ranges, (one.issues for one in found), strict=True)))
+
+
+def _nominations(
+    run: Underway, asked: str, query: CandidateQuery, studies: frozenset[str]
+) -> list[nominate.Nominated]:
+    """Whom each range nominates. Every range is read, for its roll: but once, whatever is asked later."""
+    asking = frozenset(run.of(query.resource_types))
+    found: dict[int, nominate.Nominated] = {}
+    left: dict[int, tuple[Callable[..., nominate.Nominated], tuple[Any, ...]]] = {}
+    for number, piece in enumerate(run.ranges):
+        roll, target = run.roll(piece), run.kept.named_by("candidates", run.kept.identity_of(piece), asked)
+        if piece in asking and not (roll.exists() and target.exists()):
+            left[number] = work.nominated, (piece, roll, query, studies, target)
+        elif not roll.exists():
+            left[number] = work.rolled, (piece, roll)
+        else:
+            found[number] = _known(target, nominate.Nominated) or nominate.Nominated()
+    found.update(run.over("candidates", run.ranges, left))
+    return [found[number] for number in range(len(run.ranges))]
 
 
 def _passed(
@@ -70,16 +87,25 @@ def _passed(
     asked: str,
     kind: type[T],
     step: Callable[..., T],
-    *arguments: object,
+    argument: object,
 ) -> list[T]:
     """One pass over some ranges: what earlier runs left, and the rest now."""
     found: dict[int, T] = {}
     left: dict[int, tuple[Callable[..., T], tuple[Any, ...]]] = {}
     for number, piece in enumerate(pieces):
-        target: Path = run.kept.named_by(name, run.kept.identity_of(piece), asked)
-        try:
-            found[number] = _WIRE.decode(target.read_bytes(), type=kind)
-        except FileNotFoundError:
-            left[number] = step, (piece, *arguments, target)
+        target = run.kept.named_by(name, run.kept.identity_of(piece), asked)
+        known = _known(target, kind)
+        if known is not None:
+            found[number] = known
+        else:
+            left[number] = step, (piece, argument, target)
     found.update(run.over(name, pieces, left))
     return [found[number] for number in range(len(pieces))]
+
+
+def _known(target: Path, kind: type[T]) -> T | None:
+    """What an earlier run left there, if it did."""
+    try:
+        return _WIRE.decode(target.read_bytes(), type=kind)
+    except FileNotFoundError:
+        return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from adapter.screening.parallel.pool import Pool
@@ -50,6 +51,10 @@ class Underway(NamedTuple):
         """Ranges of the files that may hold one of the types."""
         names = {file.name for file in self.landing.files(types)}
         return [piece for piece in self.ranges if piece.file.name in names]
+
+    def roll(self, piece: Range) -> Path:
+        """Where it stands whom each line of a range names."""
+        return self.kept.named_by("roll", self.kept.identity_of(piece))
 
     def over(
         self,

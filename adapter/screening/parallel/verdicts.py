@@ -19,7 +19,7 @@ from adapter.model.facts import Account
 from adapter.model.funnel import Funnel
 from adapter.model.issue import Issue
 from adapter.screening.judge import Judged, PersonRows, issue_order
-from adapter.screening.parallel.parts import at_the_end
+from adapter.screening.parallel.parts import at_the_end, end_with
 
 Span = tuple[int, int]
 _SIZE = struct.Struct("<Q")
@@ -88,8 +88,7 @@ class VerdictWriter:
         for issue in sorted(self._issues, key=issue_order):
             self._put(_encode(issue))
         end = self._out.tell()
-        self._out.write(_encode(Contents((start, middle), (middle, end), tuple(self._units))))
-        self._out.write(_SIZE.pack(end))
+        end_with(self._out, Contents((start, middle), (middle, end), tuple(self._units)))
         self._out.close()
         self._draft.replace(self._path)
         return len(self._units)

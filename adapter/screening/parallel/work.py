@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import date
 from functools import lru_cache
+from itertools import tee
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,11 +26,12 @@ from adapter.model.resource import RawResource
 from adapter.screening.deal import deal, mentions
 from adapter.screening.judge import lost_by_all
 from adapter.screening.parallel.parts import PartWriter, keys_of
+from adapter.screening.parallel.roll import RollWriter, lines_for
 from adapter.screening.ties import Met, meet
 from adapter.source import nominate
-from adapter.source.ndjson import Block, Limits, line_ends, numbered_lines, type_of
-from adapter.source.ranges import Range, blocks_of
-from adapter.source.sieve import sieve
+from adapter.source.ndjson import Block, Limits, type_of
+from adapter.source.patients import Candidates
+from adapter.source.ranges import Range, blocks_of, lines_at
 from adapter.trial import Trial, open_trial
 
 FLUSH = 32 * 2**20
@@ -93,11 +97,31 @@ def studies(piece: Range, names: frozenset[str], target: Path) -> frozenset[str]
     return result
 
 
-def nominated(piece: Range, query: CandidateQuery, found: frozenset[str], target: Path) -> nominate.Nominated:
-    """Whom a range nominates; lines are counted from the first of the range."""
-    result = nominate.nominated_in(_blocks(piece), query, found)
+def nominated(
+    piece: Range, roll: Path, query: CandidateQuery, found: frozenset[str], target: Path
+) -> nominate.Nominated:
+    """Whom a range nominates, lines counted from the first of the range. Unless it is there, its roll is made
+    by the same reading."""
+    with ExitStack() as writing:
+        blocks = _blocks(piece)
+        if not roll.exists():
+            blocks = writing.enter_context(_writer(piece, roll)).passing(blocks)
+        result = nominate.nominated_in(blocks, query, found)
     _keep(target, result)
     return result
+
+
+def rolled(piece: Range, roll: Path) -> nominate.Nominated:
+    """Leave the roll of a range in which nobody is looked for."""
+    with _writer(piece, roll) as writer:
+        deque(writer.passing(_blocks(piece)), maxlen=0)
+    return nominate.Nominated()
+
+
+def _writer(piece: Range, roll: Path) -> RollWriter:
+    """Patients are counted line by line in a file that may hold others too (:meth:`Landing.files`)."""
+    types = piece.file.types
+    return RollWriter(roll, count_patients=types != ("Patient",) and ("Patient" in types or "" in types))
 
 
 def linked(piece: Range, identifiers: frozenset[nominate.Identifier], target: Path) -> nominate.Linked:
@@ -112,30 +136,31 @@ def _keep(target: Path, result: object) -> None:
     draft.replace(target)
 
 
-def dealt(piece: Range, wanted: Path, slots: int, prefix: Path, count_patients: bool) -> int:
-    """Sieve a range and deal what stays; returns how many parts it left: ``prefix.0.part`` and further ones,
-    the last of which ends the range."""
+def dealt(piece: Range, roll: Path, wanted: Path, slots: int, prefix: Path) -> int:
+    """Deal the lines of a range that by its roll may concern a candidate; returns how many parts it left:
+    ``prefix.0.part`` and further ones, the last of which ends the range."""
     candidates = wanted_in(wanted)
     writer = PartWriter(slots)
     suspects: list[RawResource] = []
-    lines = patients = parts = 0
+    parts = 0
     place = hashlib.sha256(f"{piece.file.sha256} {piece.start}".encode()).hexdigest()
-    for block in blocks_of(piece, brief().limits):
-        lines += line_ends(block.data)
-        if count_patients:
-            patients += sum(type_of(line) in ("Patient", "") for _, line in numbered_lines(block))
-        for position, line in sieve(block.data, candidates):
-            number = block.first_line + position
-            writer.add(deal(line, f"{place}:{number}", candidates), number, line)
-            if len(suspects) < _SUSPECTS and not mentions(line):
-                suspects.append(RawResource(line, "", type_of(line)))
+    for number, line in _lines_for(piece, roll, wanted):
+        writer.add(deal(line, f"{place}:{number}", candidates), number, line)
+        if len(suspects) < _SUSPECTS and not mentions(line):
+            suspects.append(RawResource(line, "", type_of(line)))
         if writer.bytes > FLUSH:
             writer.write(part_path(prefix, parts))
             parts += 1
-    writer.write(
-        part_path(prefix, parts), gaps=_gaps(suspects), lines=lines, patients=patients, parts=parts + 1
-    )
+    writer.write(part_path(prefix, parts), gaps=_gaps(suspects), parts=parts + 1)
     return parts + 1
+
+
+def _lines_for(piece: Range, roll: Path, wanted: Path) -> Iterator[tuple[int, bytes]]:
+    """Number and bytes of each line that may concern a candidate; a file without any is not opened."""
+    found, again = tee(lines_for(roll, _compared(wanted)))
+    texts = lines_at(piece, ((one.start, one.size) for one in again), brief().limits)
+    for one, text in zip(found, texts, strict=False):
+        yield one.number, text.strip()
 
 
 def part_path(prefix: Path, number: int) -> Path:
@@ -159,6 +184,11 @@ def met(parts: Path, first: int, last: int, specimens: bool) -> Met:
     """What the keys of these buckets come to."""
     records = (record for part in parts_in(parts) for record in keys_of(part.path, first, last))
     return meet(records, specimens)
+
+
+@lru_cache(maxsize=1)
+def _compared(wanted: Path) -> Candidates:
+    return Candidates(wanted_in(wanted))
 
 
 @lru_cache(maxsize=1)
