@@ -55,17 +55,17 @@ def charts() -> Iterator[tuple[Chart, bool]]:
 
 def specimens(rows: Chart) -> Iterator[Row]:
     """What every third result was taken from; the results are made to name it."""
-    readings = [row for row in rows if row["resourceType"] == "Observation"]
-    for reading in readings[::3]:
-        name = f"of-{reading['id']}"
-        reading["specimen"] = {"reference": f"Specimen/{name}"}
+    results = [row for row in rows if row["resourceType"] == "Observation"]
+    for result in results[::3]:
+        name = f"of-{result['id']}"
+        result["specimen"] = {"reference": f"Specimen/{name}"}
         number = {"system": "urn:lab", "value": name}
         yield {
             "resourceType": "Specimen",
             "id": name,
             "identifier": [number],
             "accessionIdentifier": number,
-            "subject": reading["subject"],
+            "subject": result["subject"],
         }
 
 
@@ -284,7 +284,7 @@ def test_a_result_corrected_to_be_somebody_elses_is_not_the_candidates(tmp_path:
 def test_what_the_sieve_dropped_is_read_where_a_result_looks_it_up(tmp_path: Path) -> None:
     """Results of a candidate: from a stranger's specimen, by an identifier that both bear, and plain."""
     system = {"system": "urn:mrn", "value": "7"}
-    reading: Row = {
+    result: Row = {
         "resourceType": "Observation",
         "status": "final",
         "code": {"coding": [{"system": "http://loinc.org", "code": "1751-7"}]},
@@ -301,10 +301,10 @@ def test_what_the_sieve_dropped_is_read_where_a_result_looks_it_up(tmp_path: Pat
             "subject": {"reference": "Patient/candidate"},
         },
         {"resourceType": "Specimen", "id": "theirs", "subject": {"reference": "Patient/stranger"}},
-        reading | {"id": "plain", "effectiveDateTime": "2019-05-01"},
-        reading
+        result | {"id": "plain", "effectiveDateTime": "2019-05-01"},
+        result
         | {"id": "taken", "effectiveDateTime": "2019-05-02", "specimen": {"reference": "Specimen/theirs"}},
-        reading | {"id": "whose", "effectiveDateTime": "2019-05-03", "subject": {"identifier": system}},
+        result | {"id": "whose", "effectiveDateTime": "2019-05-03", "subject": {"identifier": system}},
     ]
     export, workspace = tmp_path / "export", Workspace(tmp_path / "site")
     export.mkdir()
