@@ -28,6 +28,7 @@ _USUAL = (
     "code coding display text status final category laboratory subject reference effectivedatetime issued "
     "performer organization practitioner valuequantity unit referencerange low high interpretation "
     "clinicalstatus verificationstatus onsetdatetime recordeddate "
+    "condition-clinical condition-ver-status condition-category allergyintolerance-verification "
     "http://terminology.hl7.org/codesystem/observation-category http://loinc.org http://snomed.info/sct "
     "http://unitsofmeasure.org http://hl7.org/fhir/structuredefinition urn:oid:2.16.840.1 div xmlns "
     "http://www.w3.org/1999/xhtml generated extension url period start end individual active clinical "

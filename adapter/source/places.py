@@ -133,12 +133,10 @@ def strings_at(block: bytes, at: Places, text: bytes) -> NDArray[np.bool_]:
 
 def hashes(texts: Texts) -> Hashes:
     """64 bits of each of some texts of one length, never 0."""
-    length = texts.dtype.itemsize
-    words = -(-length // 8)
-    padded = np.zeros((len(texts), 8 * words), np.uint8)
-    padded[:, :length] = np.ascontiguousarray(texts).view(np.uint8).reshape(len(texts), length)
-    mixed: Hashes = (padded.view(np.uint64) * _mix(words)).sum(axis=1, dtype=np.uint64)
-    mixed = mixed ^ (mixed >> np.uint64(29))
+    words = -(-texts.dtype.itemsize // 8)
+    eights = np.ascontiguousarray(texts.astype(f"S{8 * words}", copy=False)).view(np.uint64)
+    mixed: Hashes = eights * _mix(1) if words == 1 else (eights.reshape(-1, words) * _mix(words)).sum(axis=1)
+    mixed ^= mixed >> np.uint64(29)
     mixed *= _mix(1)
     mixed[mixed == 0] = 1
     return mixed
