@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol
@@ -34,6 +35,9 @@ Key = tuple[bytes, int]
 _SUBJECTS = ("subject", "patient", "individual", "beneficiary")
 # As adapter.mappers.gaps reads whom a line that became no facts is about.
 _MENTIONED = re.compile(rb"Patient\\?/([A-Za-z0-9\-.]{1,64})|urn:uuid:([A-Za-z0-9\-]{1,64})")
+_ABOUT = re.compile(
+    rb"Patient\\?/([A-Za-z0-9\-.]{1,64})|(?i:urn:(?:uuid|oid):)(?=([A-Za-z0-9\-]{0,64}))([A-Za-z0-9\-.]{1,64})"
+)
 _CONDITIONAL = re.compile(r"^([A-Z][A-Za-z]+)\?identifier=([^|]*)\|(.+)$")
 _LENT_IN = re.compile(r'(?:(?:Medication|ResearchStudy)/|(?i:urn:(?:uuid|oid):))([^"/?#|\s\\]+)')
 _REFERS = re.compile(rb'eference"|dentifier"|\\u')
@@ -116,6 +120,14 @@ def deal(line: bytes, where: str, candidates: frozenset[str]) -> Dealt:
     elif own:
         keys[itself, IS] = None
     return Dealt(node, bool(own), tuple(nodes), tuple(keys))
+
+
+def patients_about(line: bytes) -> set[bytes]:
+    """Plain ids of whose being candidates may change how a line is dealt; rather more than less."""
+    if b"\\u" in line:
+        with suppress(*_UNREADABLE):
+            line = msgspec.json.encode(_ANY.decode(line)) + line
+    return {one for found in _ABOUT.findall(line) for one in found if one}
 
 
 def mentions(line: bytes) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from adapter.screening.deal import Node
@@ -12,12 +12,14 @@ from adapter.screening.parallel.work import PartOf
 Span = tuple[int, int]
 MOST = 256  # files that are merged at once
 _PEOPLE_A_SLOT = 4
+_NEAR = 4
 
 
-def slots_for(candidates: int) -> int:
-    """As many slots as suit a number of candidates: a power of two."""
+def slots_for(candidates: int, former: Iterable[int] = ()) -> int:
+    """As many slots as suit a number of candidates: a power of two, a former one as long as it is near."""
     wanted = candidates // _PEOPLE_A_SLOT
-    return min(1 << 17, max(64, 1 << max(0, wanted - 1).bit_length()))
+    best = min(1 << 17, max(64, 1 << max(0, wanted - 1).bit_length()))
+    return next((slots for slots in former if best <= slots * _NEAR and slots <= best * _NEAR), best)
 
 
 def sizes_of(parts: Sequence[PartOf], slots: int) -> list[int]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import accumulate, groupby
+from collections.abc import Callable, Sequence
+from itertools import accumulate, chain, groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -50,9 +50,10 @@ class Lines(NamedTuple):
 def kept(run: Underway, nomination: Nomination) -> Lines:
     """Sieve what no earlier run did, and find who must be judged together."""
     candidates = nomination.candidates.ids
-    slots = run.cut.slots or slots_for(len(candidates))
+    former = _remembered(run)
+    slots = run.cut.slots or slots_for(len(candidates), [one.slots for one in former])
     wanted = run.kept.write("wanted", _WIRE.encode(sorted(candidates)))
-    dealt = [_parts(run, prefix) for prefix in _dealt(run, wanted, slots)]
+    dealt = _dealt(run, former, wanted, slots)
     rolls = [roll.account_of(run.roll(piece)) for piece in run.ranges]
     before = _lines_before(run, [one.lines for one in rolls])
     parts = [
@@ -85,31 +86,69 @@ def kept(run: Underway, nomination: Nomination) -> Lines:
     )
 
 
-def _dealt(run: Underway, wanted: Path, slots: int) -> list[Path]:
-    """The parts of each range, by the start of their names."""
-    prefixes = [
-        run.kept.named_by("lines", run.kept.identity_of(piece), wanted.name, str(slots))
-        for piece in run.ranges
+class Dealt(msgspec.Struct, frozen=True, array_like=True):
+    """What is remembered of a screening: for which candidates and slots its ranges were dealt, and how the
+    names of the parts of each begin. Where a range is about nobody by whom these candidates differ from
+    former ones, its parts are those that were dealt for the former."""
+
+    wanted: str
+    slots: int
+    prefixes: dict[str, str]
+
+
+def _remembered(run: Underway) -> list[Dealt]:
+    """Of earlier runs, where the candidates are known still."""
+    found = [_WIRE.decode(path.read_bytes(), type=Dealt) for path in sorted(run.kept.folder.glob("dealt-*"))]
+    return [one for one in found if (run.kept.folder / one.wanted).exists()]
+
+
+def _dealt(run: Underway, former: Sequence[Dealt], wanted: Path, slots: int) -> list[tuple[Path, ...]]:
+    """The parts of each range: those an earlier run dealt for the same candidates or, where it comes to the
+    same, for others; the rest is dealt now."""
+    former = [
+        one
+        for one in former
+        if one.slots == slots and work.differ_plainly(run.kept.folder / one.wanted, wanted)
     ]
-    left = {
-        number: (work.dealt, (piece, run.roll(piece), wanted, slots, prefix))
-        for number, (piece, prefix) in enumerate(zip(run.ranges, prefixes, strict=True))
-        if not _parts(run, prefix)
-    }
-    for _ in run.over("lines", run.ranges, left):
-        pass
-    return prefixes
+    prefixes: dict[str, str] = {}
+    standing: dict[int, str] = {}
+    left: dict[int, tuple[Callable[..., int], tuple[Any, ...]]] = {}
+    for number, piece in enumerate(run.ranges):
+        identity, roll = run.kept.identity_of(piece), run.roll(piece)
+        target = run.kept.named_by("lines", identity, wanted.name, str(slots))
+        prefixes[identity] = target.name
+        if _parts(target):
+            continue
+        left[number] = work.dealt, (piece, roll, wanted, slots, target)
+        for one in former:
+            name = one.prefixes.get(identity, "")
+            if not (parts := _parts(run.kept.folder / name) if name else ()):
+                continue
+            if one.wanted == wanted.name:
+                prefixes[identity] = name
+                del left[number]
+            else:
+                before = run.kept.folder / one.wanted
+                left[number] = work.dealt_again, (piece, roll, parts[-1], before, wanted, slots, target)
+                standing[number] = name
+            break
+    for number, count in run.over("lines", run.ranges, left):
+        if not count:
+            prefixes[run.kept.identity_of(run.ranges[number])] = standing[number]
+    run.kept.write("dealt", _WIRE.encode(Dealt(wanted.name, slots, prefixes)))
+    found = [_parts(run.kept.folder / prefixes[run.kept.identity_of(piece)]) for piece in run.ranges]
+    run.kept.use(*chain.from_iterable(found))
+    return found
 
 
-def _parts(run: Underway, prefix: Path) -> list[Path]:
+def _parts(prefix: Path) -> tuple[Path, ...]:
     """The parts of a range, or none if its last one is not there."""
     found: list[Path] = []
     while (path := work.part_path(prefix, len(found))).exists():
         found.append(path)
         if account_of(path).parts == len(found):
-            run.kept.use(*found)
-            return found
-    return []
+            return tuple(found)
+    return ()
 
 
 def _lines_before(run: Underway, lines: list[int]) -> list[int]:

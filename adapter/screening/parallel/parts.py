@@ -36,8 +36,9 @@ class Lent(msgspec.Struct, frozen=True, array_like=True):
 
 class Account(msgspec.Struct, frozen=True, array_like=True):
     """What a part holds. ``slots`` and ``keys`` are (number, offset, bytes), ascending; ``pairs`` are tied
-    nodes. The last part of a range says in ``parts`` how many there are, and in ``gaps`` the coverage rows
-    about everybody that lines of the range without an owner are known to cost."""
+    nodes. The last part of a range says in ``parts`` how many there are, in ``gaps`` the coverage rows about
+    everybody that lines of the range without an owner are known to cost, and in ``about``, by hashes, whose
+    being candidates may change how its lines are dealt."""
 
     slots: tuple[tuple[int, int, int], ...]
     keys: tuple[tuple[int, int, int], ...]
@@ -46,6 +47,7 @@ class Account(msgspec.Struct, frozen=True, array_like=True):
     kept: int
     gaps: tuple[Coverage, ...] = ()
     parts: int = 0
+    about: bytes = b""
 
 
 class Record(NamedTuple):
@@ -88,7 +90,9 @@ class PartWriter:
         if dealt.lends:
             self._lent.append(Lent(dealt.node, number, line, dealt.lends))
 
-    def write(self, path: Path, *, gaps: tuple[Coverage, ...] = (), parts: int = 0) -> None:
+    def write(
+        self, path: Path, *, gaps: tuple[Coverage, ...] = (), parts: int = 0, about: bytes = b""
+    ) -> None:
         draft = path.with_name(f"{path.name}.partial-{os.getpid()}")
         with draft.open("wb") as out:
             slots = tuple(_sections(out, self._lines))
@@ -103,6 +107,7 @@ class PartWriter:
                 self.kept,
                 gaps,
                 parts,
+                about,
             )
             end_with(out, account)
         draft.replace(path)

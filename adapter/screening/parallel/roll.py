@@ -15,6 +15,7 @@ import numpy as np
 from adapter.screening.parallel.parts import at_the_end, end_with
 from adapter.source.ndjson import Block, line_ends, numbered_lines, type_of
 from adapter.source.patients import Candidates, named_in
+from adapter.source.places import Hashes
 
 # A hash of :func:`adapter.source.patients.named_in`, the bounds of the line in the file as it is without
 # compression, and its number in the range, from 1.
@@ -80,6 +81,16 @@ class RollWriter:
 
 def account_of(path: Path) -> Account:
     return at_the_end(path, Account)
+
+
+def names_any(path: Path, patients: Hashes) -> bool:
+    """Whether a line of a range names one of some patients."""
+    with path.open("rb") as file:
+        for at in range(0, account_of(path).rows, _AT_ONCE):
+            rows = np.fromfile(file, _ROW, min(account_of(path).rows - at, _AT_ONCE))
+            if np.isin(rows["name"], patients).any():
+                return True
+    return False
 
 
 def lines_for(path: Path, candidates: Candidates) -> Iterator[Line]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -18,24 +19,27 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 
 from adapter import config, mappers
 from adapter.model.candidates import CandidateQuery
 from adapter.model.coverage import Coverage
 from adapter.model.resource import RawResource
-from adapter.screening.deal import deal, mentions
+from adapter.screening.deal import deal, mentions, patients_about
 from adapter.screening.judge import lost_by_all
-from adapter.screening.parallel.parts import PartWriter, keys_of
-from adapter.screening.parallel.roll import RollWriter, lines_for
+from adapter.screening.parallel.parts import PartWriter, account_of, keys_of
+from adapter.screening.parallel.roll import RollWriter, lines_for, names_any
 from adapter.screening.ties import Met, meet
 from adapter.source import nominate
 from adapter.source.ndjson import Block, Limits, type_of
-from adapter.source.patients import Candidates
+from adapter.source.patients import Candidates, hashes_of
+from adapter.source.places import Hashes
 from adapter.source.ranges import Range, blocks_of, lines_at
 from adapter.trial import Trial, open_trial
 
 FLUSH = 32 * 2**20
 _SUSPECTS = 2000  # lines of a range without an owner that are looked at beforehand
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")  # R4 2.24.0.1, id
 _WIRE = msgspec.msgpack
 
 
@@ -142,17 +146,32 @@ def dealt(piece: Range, roll: Path, wanted: Path, slots: int, prefix: Path) -> i
     candidates = wanted_in(wanted)
     writer = PartWriter(slots)
     suspects: list[RawResource] = []
+    about: set[bytes] = set()
     parts = 0
     place = hashlib.sha256(f"{piece.file.sha256} {piece.start}".encode()).hexdigest()
     for number, line in _lines_for(piece, roll, wanted):
         writer.add(deal(line, f"{place}:{number}", candidates), number, line)
+        about |= patients_about(line)
         if len(suspects) < _SUSPECTS and not mentions(line):
             suspects.append(RawResource(line, "", type_of(line)))
         if writer.bytes > FLUSH:
             writer.write(part_path(prefix, parts))
             parts += 1
-    writer.write(part_path(prefix, parts), gaps=_gaps(suspects), parts=parts + 1)
+    path = part_path(prefix, parts)
+    writer.write(path, gaps=_gaps(suspects), parts=parts + 1, about=hashes_of(sorted(about)).tobytes())
     return parts + 1
+
+
+def dealt_again(
+    piece: Range, roll: Path, last: Path, before: Path, wanted: Path, slots: int, prefix: Path
+) -> int:
+    """Deal a range that was dealt for other candidates, unless it is about none of those by whom they differ:
+    then 0, and its parts, of which ``last`` is the last one, stand as they are."""
+    changed = _difference(before, wanted)
+    about = np.frombuffer(account_of(last).about, np.uint64)
+    if np.isin(about, changed).any() or names_any(roll, changed):
+        return dealt(piece, roll, wanted, slots, prefix)
+    return 0
 
 
 def _lines_for(piece: Range, roll: Path, wanted: Path) -> Iterator[tuple[int, bytes]]:
@@ -186,12 +205,22 @@ def met(parts: Path, first: int, last: int, specimens: bool) -> Met:
     return meet(records, specimens)
 
 
+def differ_plainly(one: Path, other: Path) -> bool:
+    """Whether two lists of candidates differ by nothing but ids as FHIR has them."""
+    return all(_ID.fullmatch(name) for name in wanted_in(one) ^ wanted_in(other))
+
+
+@lru_cache(maxsize=1)
+def _difference(one: Path, other: Path) -> Hashes:
+    return hashes_of(name.encode() for name in sorted(wanted_in(one) ^ wanted_in(other)))
+
+
 @lru_cache(maxsize=1)
 def _compared(wanted: Path) -> Candidates:
     return Candidates(wanted_in(wanted))
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def wanted_in(path: Path) -> frozenset[str]:
     return _WIRE.decode(path.read_bytes(), type=frozenset[str])
 
