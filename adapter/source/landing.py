@@ -32,7 +32,7 @@ from adapter.model.resource import RawResource
 from adapter.source import bulk_manifest, generations, nominate
 from adapter.source.changes import HISTORY, Key, difference, write_history
 from adapter.source.generations import MANIFEST
-from adapter.source.moved import Pairs, Repeats, heads_of, moved
+from adapter.source.moved import Pairs, Versions
 from adapter.source.ndjson import (
     Block,
     Limits,
@@ -236,8 +236,7 @@ def land_folder(
     with LandingWriter(target, revises) as writer:
         found: list[Issue] = [*export.issues, *issues]
         files = []
-        repeats = Repeats()
-        examined: list[tuple[Path, str]] = []
+        versions = Versions()
         for path in paths:
             if bulk_manifest.is_not_data(export, path.name):
                 continue
@@ -245,8 +244,7 @@ def land_folder(
             if copy:
                 stored = writer.staging / path.name
                 shutil.copyfile(path, stored)
-            landed, wrong = _examine(stored, path.name, limits, repeats)
-            examined.append((stored, path.name))
+            landed, wrong = _examine(stored, path.name, limits, versions)
             files.append(landed if copy else msgspec.structs.replace(landed, path=str(path.resolve())))
             found += wrong
         if copy and export.file:
@@ -262,35 +260,19 @@ def land_folder(
             tuple(files),
             coverage,
             tuple(found),
-            moved=_moved(examined, repeats, limits),
+            moved=versions.moved() or msgspec.UNSET,
         )
         return writer.commit(manifest, limits)
 
 
 def _examine(
-    path: Path, name: str, limits: Limits | None, repeats: Repeats
+    path: Path, name: str, limits: Limits | None, versions: Versions
 ) -> tuple[LandedFile, list[Issue]]:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     file = NdjsonFile(path, limits, name=name)
-    lines = 0
-    types: set[str] = set()
-    for block in file.blocks():
-        heads = heads_of(block.data)
-        lines += heads.lines
-        types |= heads.types
-        repeats.add(heads.hashes)
+    lines, types = versions.look_at(file)
     return LandedFile(name, lines, path.stat().st_size, digest, tuple(sorted(types))), file.issues
-
-
-def _moved(
-    files: Iterable[tuple[Path, str]], repeats: Repeats, limits: Limits | None
-) -> Pairs | msgspec.UnsetType:
-    repeated = repeats.found()
-    if not len(repeated):
-        return msgspec.UNSET
-    blocks = (block for path, name in files for block in NdjsonFile(path, limits, name=name).blocks())
-    return moved(blocks, repeated) or msgspec.UNSET
 
 
 class LandingWriter:
@@ -343,9 +325,9 @@ class LandingWriter:
         """Account for the files written and make the landing appear; ``standing`` files of the landing
         revised stay as they are."""
         self._close()
-        repeats = Repeats()
+        versions = Versions()
         paths = files_in(self.staging)
-        written = [_examine(path, path.name, limits, repeats)[0] for path in paths]
+        written = [_examine(path, path.name, limits, versions)[0] for path in paths]
         kept = (msgspec.structs.replace(one, path=one.path or one.name) for one in standing)
         files = tuple(sorted((*written, *kept), key=lambda one: one.name))
         manifest = Manifest(
@@ -356,7 +338,7 @@ class LandingWriter:
             tuple(coverage),
             tuple(issues),
             reread=tuple(sorted(reread)) or msgspec.UNSET,
-            moved=_moved(((path, path.name) for path in paths), repeats, limits),
+            moved=versions.moved() or msgspec.UNSET,
         )
         return self.commit(manifest, limits)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 from zlib import crc32
 
@@ -20,11 +20,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from adapter.source.ndjson import Block
+from adapter.source.ndjson import NdjsonFile
 from adapter.source.nominate import subjects_of
 from adapter.source.owners import BEGINNING, begin_alike
-from adapter.source.places import hashes, line_bounds, texts_at
+from adapter.source.places import NO_HASH, Hashes, Places, hashes, hashes_of, line_bounds, texts_at
 
+_BLOCK = np.dtype([("start", "<u8"), ("size", "<u4"), ("hashes", "<u4")])
 _AT_ONCE = 2**23
 Pairs = tuple[tuple[str, str], ...]
 
@@ -32,6 +33,10 @@ Pairs = tuple[tuple[str, str], ...]
 class _Head(msgspec.Struct):
     resourceType: str = ""
     id: str = ""
+
+
+class _Type(msgspec.Struct):
+    resourceType: str = ""
 
 
 _HEAD = msgspec.json.Decoder(_Head)
@@ -44,26 +49,26 @@ class Heads(NamedTuple):
 
     lines: int
     types: frozenset[str]
-    numbers: NDArray[np.int64]
-    hashes: NDArray[np.uint64]
+    numbers: Places
+    hashes: Hashes
 
 
 def heads_of(block: bytes) -> Heads:
     """Types and ids of all lines at once."""
     starts, ends = line_bounds(block)
+    found = np.full(len(ends), NO_HASH)
     known = np.zeros(len(ends), np.bool_)
-    numbers: list[NDArray[np.int64]] = []
-    found: list[NDArray[np.uint64]] = []
     types: set[str] = set()
     if begins := BEGINNING.match(block):
         lines = np.flatnonzero(begin_alike(block, starts, ends, begins[0]))
         for rows, texts in texts_at(block, starts[lines] + len(begins[0]), b'"'):
             known[lines[rows]] = True
-            numbers.append(lines[rows])
-            found.append(hashes(texts) ^ _salt(begins[1].decode()))
+            found[lines[rows]] = hashes(texts) ^ _salt(begins[1].decode())
         if known.any():
             types.add(begins[1].decode())
     count = int(known.sum())
+    numbers: list[int] = []
+    heads: list[_Head] = []
     for number in np.flatnonzero(~known).tolist():
         line = block[starts[number] : ends[number]].strip()
         if not line:
@@ -76,28 +81,60 @@ def heads_of(block: bytes) -> Heads:
             continue
         types.add(head.resourceType)
         if head.resourceType and head.id:
-            numbers.append(np.array([number]))
-            found.append(hashes(np.array([head.id.encode()[:64]])) ^ _salt(head.resourceType))
-    return Heads(
-        count,
-        frozenset(types),
-        np.concatenate(numbers) if numbers else np.zeros(0, np.int64),
-        np.concatenate(found) if found else np.zeros(0, np.uint64),
-    )
+            numbers.append(number)
+            heads.append(head)
+    if heads:
+        salts = np.array([_salt(head.resourceType) for head in heads], np.uint64)
+        found[numbers] = hashes_of(head.id.encode()[:64] for head in heads) ^ salts
+    with_both = np.flatnonzero(found)
+    return Heads(count, frozenset(types), with_both, found[with_both])
 
 
-class Repeats:
-    """Hashes of all resources of a landing, in a temporary file; which of them occur more than once."""
+class Versions:
+    """What the files of a landing hold: a hash of every resource, and where each block of them is, in
+    temporary files."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - goes with this object
+        self._hashes = tempfile.TemporaryFile()  # noqa: SIM115 - goes with this object
+        self._blocks = tempfile.TemporaryFile()  # noqa: SIM115
         self._number = 0
+        self._files: list[tuple[NdjsonFile, int]] = []
 
-    def add(self, some: NDArray[np.uint64]) -> None:
-        self._file.write(some.tobytes())
-        self._number += len(some)
+    def look_at(self, file: NdjsonFile) -> tuple[int, frozenset[str]]:
+        """How many lines of a file are not blank, and the types of their resources."""
+        lines = blocks = 0
+        types: frozenset[str] = frozenset()
+        for block in file.blocks():
+            heads = heads_of(block.data)
+            lines += heads.lines
+            types |= heads.types
+            self._hashes.write(heads.hashes.data)
+            self._blocks.write(np.array((block.start, len(block.data), len(heads.hashes)), _BLOCK).data)
+            self._number += len(heads.hashes)
+            blocks += 1
+        self._files.append((file, blocks))
+        return lines, types
 
-    def found(self) -> NDArray[np.uint64]:
+    def moved(self) -> Pairs:
+        """Pairs of patients, each of whom has a version of the same resource."""
+        repeated = self._repeated()
+        if not len(repeated):
+            return ()
+        owners: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        for text in self._blocks_with(repeated):
+            heads = heads_of(text)
+            lines = text.split(b"\n")
+            for number in heads.numbers[_among(heads.hashes, repeated)].tolist():
+                try:
+                    resource = msgspec.json.decode(lines[number])
+                except _UNREADABLE:
+                    continue
+                ids, _ = subjects_of(resource)
+                owners[resource["resourceType"], resource["id"]] |= ids
+        several = (sorted(ids) for ids in owners.values() if len(ids) > 1)
+        return tuple(sorted({(ids[0], other) for ids in several for other in ids[1:]}))
+
+    def _repeated(self) -> Hashes:
         """Ascending; looks at a part of all hashes at a time, so that memory does not grow with them."""
         parts = 1 << max(0, (self._number // _AT_ONCE).bit_length())
         shift = np.uint64(64 - (parts.bit_length() - 1))
@@ -108,30 +145,29 @@ class Repeats:
             repeated.append(np.unique(ordered[1:][ordered[1:] == ordered[:-1]]))
         return np.concatenate(repeated)
 
-    def _stored(self) -> Iterator[NDArray[np.uint64]]:
-        self._file.seek(0)
-        while data := self._file.read(8 * 2**20):
+    def _stored(self) -> Iterator[Hashes]:
+        self._hashes.seek(0)
+        while data := self._hashes.read(8 * 2**20):
             yield np.frombuffer(data, np.uint64)
 
+    def _blocks_with(self, repeated: Hashes) -> Iterator[bytes]:
+        self._hashes.seek(0)
+        self._blocks.seek(0)
+        for file, count in self._files:
+            bounds = []
+            for _ in range(count):
+                start, size, number = np.frombuffer(self._blocks.read(_BLOCK.itemsize), _BLOCK)[0].tolist()
+                own = np.frombuffer(self._hashes.read(8 * number), np.uint64)
+                if _among(own, repeated).any():
+                    bounds.append((start, size))
+            if bounds:
+                yield from file.texts_at(bounds)
 
-def moved(blocks: Iterable[Block], repeated: NDArray[np.uint64]) -> Pairs:
-    """Pairs of patients, each of whom has a version of the same resource."""
-    owners: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-    for block in blocks:
-        heads = heads_of(block.data)
-        wanted = heads.numbers[np.isin(heads.hashes, repeated)]
-        if not len(wanted):
-            continue
-        lines = block.data.split(b"\n")
-        for number in wanted.tolist():
-            try:
-                resource = msgspec.json.decode(lines[number])
-            except _UNREADABLE:
-                continue
-            ids, _ = subjects_of(resource)
-            owners[resource["resourceType"], resource["id"]] |= ids
-    several = (sorted(ids) for ids in owners.values() if len(ids) > 1)
-    return tuple(sorted({(ids[0], other) for ids in several for other in ids[1:]}))
+
+def _among(some: Hashes, ascending: Hashes) -> NDArray[np.bool_]:
+    at = np.searchsorted(ascending, some)
+    found: NDArray[np.bool_] = ascending[np.minimum(at, len(ascending) - 1)] == some
+    return found
 
 
 def _salt(name: str) -> np.uint64:
@@ -144,7 +180,3 @@ def _type_alone(line: bytes) -> str:
         return str(msgspec.json.decode(line, type=_Type).resourceType)
     except _UNREADABLE:
         return ""
-
-
-class _Type(msgspec.Struct):
-    resourceType: str = ""

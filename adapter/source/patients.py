@@ -7,7 +7,6 @@ proven to name one patient without being parsed (:mod:`adapter.source.owners`); 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -17,10 +16,10 @@ from ahocorasick_rs import BytesAhoCorasick, MatchKind
 from numpy.typing import NDArray
 
 from adapter.source.owners import prove
-from adapter.source.places import Hashes, Places, hashes
+from adapter.source.places import NO_HASH, Hashes, Places, hashes_of
 
-# A line that stays whoever the candidates are; no hash of an id is 0.
-ANYONE = np.uint64(0)
+# A line that stays whoever the candidates are; no id has this hash.
+ANYONE = NO_HASH
 _ALWAYS_KEPT = BytesAhoCorasick([b"urn:uuid:", b'Bundle"', b'Parameters"'], MatchKind.LeftmostLongest)
 # An id ends where a URL or a JSON string goes on; servers use more than FHIR's [A-Za-z0-9-.]{1,64}.
 _NAMED = re.compile(rb'Patient\\?/([^"/?#|\\ \t\r\n]+)')
@@ -138,22 +137,6 @@ def _owners(own: _Own) -> list[bytes]:
         said += resource.subjects()
     literal = [_LITERAL.search(one.reference) for one in said]
     return [one[1].encode() for one in literal if one] if all(literal) else []
-
-
-def hashes_of(names: Iterable[bytes | None]) -> Hashes:
-    """The hash of each name; :data:`ANYONE` where there is none."""
-    lengths: defaultdict[int, tuple[list[int], list[bytes]]] = defaultdict(lambda: ([], []))
-    count = 0
-    for at, name in enumerate(names):
-        count += 1
-        if name:
-            rows, texts = lengths[len(name)]
-            rows.append(at)
-            texts.append(name)
-    found = np.full(count, ANYONE)
-    for length, (rows, texts) in lengths.items():
-        found[rows] = hashes(np.array(texts, f"S{length}"))
-    return found
 
 
 class Candidates:

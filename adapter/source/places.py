@@ -6,7 +6,8 @@ kilobytes, so that it stays in the processor's cache meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -18,6 +19,8 @@ Places = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
 Texts = NDArray[np.bytes_]
 
+# What :func:`hashes` gives for no text.
+NO_HASH = np.uint64(0)
 # What a plain text may consist of; the flag is 1 for every other byte.
 _STRANGE = np.ones(256, np.uint8)
 _STRANGE[list(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._:")] = 0
@@ -132,14 +135,30 @@ def strings_at(block: bytes, at: Places, text: bytes) -> NDArray[np.bool_]:
 
 
 def hashes(texts: Texts) -> Hashes:
-    """64 bits of each of some texts of one length, never 0."""
+    """64 bits of each of some texts of one length, never :data:`NO_HASH`."""
     words = -(-texts.dtype.itemsize // 8)
     eights = np.ascontiguousarray(texts.astype(f"S{8 * words}", copy=False)).view(np.uint64)
     mixed: Hashes = eights * _mix(1) if words == 1 else (eights.reshape(-1, words) * _mix(words)).sum(axis=1)
     mixed ^= mixed >> np.uint64(29)
     mixed *= _mix(1)
-    mixed[mixed == 0] = 1
+    mixed[mixed == NO_HASH] = 1
     return mixed
+
+
+def hashes_of(texts: Iterable[bytes | None]) -> Hashes:
+    """The hash of each text; :data:`NO_HASH` where there is none."""
+    lengths: defaultdict[int, tuple[list[int], list[bytes]]] = defaultdict(lambda: ([], []))
+    count = 0
+    for at, text in enumerate(texts):
+        count += 1
+        if text:
+            rows, alike = lengths[len(text)]
+            rows.append(at)
+            alike.append(text)
+    found = np.full(count, NO_HASH)
+    for length, (rows, alike) in lengths.items():
+        found[rows] = hashes(np.array(alike, f"S{length}"))
+    return found
 
 
 @lru_cache(maxsize=64)
