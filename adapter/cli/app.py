@@ -163,6 +163,8 @@ def screen(
     engine: spark_view.EngineOption = spark_view.Engine.LOCAL,
     master: spark_view.MasterOption = "",
     data_at: spark_view.DataAtOption = "",
+    read_mib: spark_view.ReadOption = spark_view.READ_MIB,
+    unit_mib: spark_view.UnitOption = spark_view.UNIT_MIB,
     workers: screen_view.WorkersOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -174,13 +176,14 @@ def screen(
     """
     trial = pipeline.open_trial(protocol, site)
     day = _day(as_of, trial.site.zone)
+    cluster = spark_view.Cluster(master, data_at, read_mib, unit_mib)
     if engine is spark_view.Engine.SPARK:
-        done = spark_view.screen(
-            Task(trial, Workspace(workspace), day, full), master, data_at, progress.print
-        )
-    elif master or data_at:
+        done = spark_view.screen(Task(trial, Workspace(workspace), day, full), cluster, progress.print)
+    elif cluster.is_asked_for:
         raise ConfigError(
-            "--master and --data-at are about a cluster", where="screen", fix="add --engine spark"
+            "--master, --data-at, --read-mib and --unit-mib are about a cluster",
+            where="screen",
+            fix="add --engine spark",
         )
     else:
         with screen_view.following(progress, quiet=as_json) as (remark, told):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -38,13 +38,46 @@ DataAtOption = Annotated[
         "hdfs://). WORKSPACE/landing unless given.",
     ),
 ]
+ReadOption = Annotated[
+    int,
+    typer.Option(
+        "--read-mib",
+        min=1,
+        help="With --engine spark: MiB of a landed file that a task reads. Fewer if cores are idle.",
+    ),
+]
+UnitOption = Annotated[
+    int,
+    typer.Option(
+        "--unit-mib",
+        min=1,
+        help="With --engine spark: MiB of candidates' lines judged together. Fewer if Python workers run out "
+        "of memory: each takes about 20 times this.",
+    ),
+]
+READ_MIB, UNIT_MIB = 128, 8
 
 
-def screen(task: Task, master: str, data_at: str, progress: Callable[[str], None]) -> Screening:
+class Cluster(NamedTuple):
+    """Where a screening runs on a cluster, and how it is cut."""
+
+    master: str
+    data_at: str
+    read_mib: int
+    unit_mib: int
+
+    @property
+    def is_asked_for(self) -> bool:
+        return self != Cluster("", "", READ_MIB, UNIT_MIB)
+
+
+def screen(task: Task, cluster: Cluster, progress: Callable[[str], None]) -> Screening:
     from adapter.cluster import engine
+    from adapter.cluster.ranges import MIB
     from adapter.cluster.session import session
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
-        with session(master) as spark:
-            return engine.screen(spark, task, data_at=data_at, progress=progress)
+        sizes = engine.Sizes(cluster.read_mib * MIB, cluster.unit_mib * MIB)
+        with session(cluster.master) as spark:
+            return engine.screen(spark, task, data_at=cluster.data_at, sizes=sizes, progress=progress)

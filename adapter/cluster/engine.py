@@ -76,7 +76,7 @@ def screen(
     """
     landing = open_landing(task.workspace.landing)
     sizes = sizes or Sizes()
-    files = stored(landing.manifest.files, data_at or str(landing.folder.resolve()))
+    files = stored(landing.manifest.files, str(landing.folder.resolve()), data_at)
     verify(files)
     reading = Reading(plan(files, sizes.read), limits)
     with passes.as_cut(spark):

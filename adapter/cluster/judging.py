@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -13,7 +13,7 @@ from adapter.cluster.faults import Batches, Task, guarded, guarded_table
 from adapter.cluster.tasks import records_in
 from adapter.model.resource import RawResource
 from adapter.screening.deal import closed, lookups
-from adapter.screening.judge import Question, judge, lost_by_all
+from adapter.screening.judge import Judged, Question, judge, lost_by_all
 from adapter.screening.lent import MemoryShelf
 from adapter.screening.ties import Met, meet
 from adapter.source.ndjson import type_of
@@ -21,8 +21,11 @@ from adapter.source.ndjson import type_of
 _HASH = 8
 
 MET = pa.schema([("met", pa.binary())])
-# ``gaps``: coverage rows that lines without an owner cost everybody, "" if there are none.
-JUDGED = pa.schema([("gaps", pa.binary()), ("judged", pa.binary())])
+# ``gaps``: coverage rows that lines without an owner cost everybody, "" if there are none. ``judged``: what a
+# unit came to, over several rows where it is long; ``more`` but for the last. Spark takes a row on its way to
+# the driver as text, several times over.
+JUDGED = pa.schema([("gaps", pa.binary()), ("judged", pa.binary()), ("more", pa.bool_())])
+_ROW = 2**20
 
 
 class Places(NamedTuple):
@@ -69,7 +72,7 @@ def _hashes(packed: bytes) -> list[bytes]:
 
 
 def judging(brief: Brief) -> Callable[[pa.Table], pa.Table]:
-    """Judge one unit, whole: its lines (number, position, data) to one row of :data:`JUDGED`."""
+    """Judge one unit, whole: its lines (number, position, data) to :data:`JUDGED`."""
     carried = Carried(brief)
 
     def run(table: pa.Table) -> pa.Table:
@@ -84,10 +87,22 @@ def judging(brief: Brief) -> Callable[[pa.Table], pa.Table]:
         elsewhere = [shelf.lines[one][1] for one in closed(wanted, shelf)]
         judged = judge(lines, [one for one in elsewhere if one.where not in here], question)
         gaps = lost_by_all(judged.lost)
-        packed = {
-            "gaps": [msgspec.msgpack.encode(gaps) if gaps else b""],
-            "judged": [msgspec.msgpack.encode(judged)],
-        }
-        return pa.table(packed, schema=JUDGED)
+        return _rows(msgspec.msgpack.encode(gaps) if gaps else b"", msgspec.msgpack.encode(judged))
 
     return guarded_table(run)
+
+
+def _rows(gaps: bytes, judged: bytes) -> pa.Table:
+    parts = [judged[at : at + _ROW] for at in range(0, len(judged), _ROW)]
+    more = [True] * (len(parts) - 1) + [False]
+    return pa.table({"gaps": [gaps, *[b""] * (len(parts) - 1)], "judged": parts, "more": more}, schema=JUDGED)
+
+
+def judged_in(rows: Iterable[tuple[bytes, bool]]) -> Iterator[Judged]:
+    """What units came to, from (judged, more) in the order in which they were given."""
+    held = bytearray()
+    for judged, more in rows:
+        held += judged
+        if not more:
+            yield msgspec.msgpack.decode(held, type=Judged)
+            held = bytearray()

@@ -213,8 +213,8 @@ def gaps(rows: DataFrame) -> tuple[Coverage, ...]:
 def opinions(rows: DataFrame) -> Iterator[Judged]:
     """One by one, in no order."""
     with _telling():
-        for row in rows.select("judged").toLocalIterator(prefetchPartitions=True):
-            yield msgspec.msgpack.decode(bytes(row["judged"]), type=Judged)
+        found = rows.select("judged", "more").toLocalIterator(prefetchPartitions=True)
+        yield from judging.judged_in((row["judged"], row["more"]) for row in found)
 
 
 def _mapped(spark: SparkSession, count: int, task: Task, schema: pa.Schema) -> DataFrame:
@@ -260,7 +260,13 @@ def _told(text: str) -> AdapterError:
     )
 
 
-_NAMES = {pa.string(): "string", pa.binary(): "binary", pa.int32(): "int", pa.int64(): "bigint"}
+_NAMES = {
+    pa.string(): "string",
+    pa.binary(): "binary",
+    pa.bool_(): "boolean",
+    pa.int32(): "int",
+    pa.int64(): "bigint",
+}
 
 
 def _ddl(schema: pa.Schema) -> str:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import BinaryIO, NamedTuple, cast
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from pyarrow import fs
 
-from adapter.errors import SourceUntrustworthy
+from adapter.errors import ConfigError, SourceUntrustworthy
 from adapter.source.compressed import SUFFIXES
 from adapter.source.landing import LandedFile
 from adapter.source.ndjson import Block, Limits, NdjsonFile
@@ -23,6 +25,7 @@ from adapter.source.ranges import blocks_between
 MIB = 2**20
 _REMOTE_READ = 8 * MIB
 _PACKED = 10
+_ROOTED = frozenset({"file", "hdfs", "viewfs"})
 _PATIENT = frozenset({"Patient"})
 
 
@@ -61,9 +64,23 @@ class Stored(NamedTuple):
     place: str
 
 
-def stored(files: Iterable[LandedFile], root: str) -> list[Stored]:
-    """Where tasks find the files of a landing whose folder they see at ``root``, a path or URI."""
-    return [Stored(one, _below(root, one.path or one.name)) for one in files]
+def stored(files: Iterable[LandedFile], folder: str, data_at: str = "") -> list[Stored]:
+    """Where tasks find the files of a landing in ``folder``: ``data_at``, a path or URI, if that is given.
+
+    A file that was landed by reference has an absolute path of its own; at ``data_at`` it goes by its name.
+    """
+    if data_at:
+        return [
+            Stored(one, _below(data_at, one.name if _is_absolute(one) else one.path or one.name))
+            for one in files
+        ]
+    return [
+        Stored(one, one.path if _is_absolute(one) else _below(folder, one.path or one.name)) for one in files
+    ]
+
+
+def _is_absolute(file: LandedFile) -> bool:
+    return PurePath(file.path).is_absolute()
 
 
 def plan(files: Iterable[Stored], size: int) -> list[tuple[Range, ...]]:
@@ -100,13 +117,21 @@ def blocks(piece: Range, limits: Limits | None = None) -> Iterator[Block]:
 
 
 def verify(files: Iterable[Stored]) -> None:
-    """Compare sizes with the landing's account; raises :class:`SourceUntrustworthy` where they differ.
+    """Compare sizes with the landing's account; raises :class:`SourceUntrustworthy` where they differ, and
+    :class:`ConfigError` where the place cannot be asked.
 
     A size costs one question to the store, a hash would cost reading everything.
     """
     for one in files:
-        system, path = _resolved(one.place)
-        found = system.get_file_info(path)
+        try:
+            system, path = _resolved(one.place)
+            found = system.get_file_info(path)
+        except (OSError, ValueError) as fault:
+            raise ConfigError(
+                f"the landing cannot be looked at ({type(fault).__name__})",
+                where="--data-at",
+                fix="name a path or URI that pyarrow opens, here and on the executors; see docs/cluster.md",
+            ) from None  # its text may quote a URI with what should not be in one
         if found.type != fs.FileType.File or found.size != one.file.bytes:
             raise SourceUntrustworthy(
                 "the file is not there or not as long as the one that was landed",
@@ -133,11 +158,20 @@ def _opened(place: str) -> BinaryIO:
 def _resolved(place: str) -> tuple[fs.FileSystem, str]:
     if "://" not in place:
         return fs.LocalFileSystem(), place
-    system, path = fs.FileSystem.from_uri(place)
+    uri = urlsplit(place)
+    system, root = _store(urlunsplit(uri._replace(path="/" if uri.scheme in _ROOTED else "")))
+    return system, f"{root.rstrip('/')}/{unquote(uri.path).lstrip('/')}"
+
+
+@lru_cache(maxsize=4)
+def _store(root: str) -> tuple[fs.FileSystem, str]:
+    """A store is opened once in a process: that alone takes questions to it, where a bucket is for one."""
+    system, path = fs.FileSystem.from_uri(root)
     return system, path
 
 
 def _below(root: str, name: str) -> str:
-    if "://" in name or PurePath(name).is_absolute():
-        return name
-    return f"{root.rstrip('/')}/{name}"
+    if "://" not in root:
+        return f"{root.rstrip('/')}/{name}"
+    uri = urlsplit(root)
+    return urlunsplit(uri._replace(path=f"{uri.path.rstrip('/')}/{quote(name)}"))

@@ -33,6 +33,7 @@ def test_the_command_leaves_a_local_runs_bytes_and_tells_nobody_about_anyone(
             *(sys.executable, "-c", "from adapter.cli import main; main()"),
             *("screen", "-w", str(workspace.root), "--as-of", "2019-06-03", "--json"),
             *("--engine", "spark", "--master", "local[2]", "--data-at", workspace.landing.resolve().as_uri()),
+            *("--read-mib", "3", "--unit-mib", "1"),
         ],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), "SPARK_CONF_DIR": str(conf)},
@@ -43,5 +44,7 @@ def test_the_command_leaves_a_local_runs_bytes_and_tells_nobody_about_anyone(
     assert done.returncode == 0, done.stderr[-2000:]
     assert differing(files(workspace), expected) == []
     assert json.loads(done.stdout) == json.loads(expected["screening.json"])["funnel"]
+    pieces, units = (int(one) for one in re.findall(r"in ([0-9]+) (?:pieces|units)", done.stderr))
+    assert (pieces > 1, units > 1) == (True, True)
     assert not PRIVATE.search(done.stdout + done.stderr)
     assert list(tmp_path.glob("*spark-events*")) == []

@@ -56,7 +56,7 @@ def test_lines_and_their_numbers_do_not_depend_on_where_files_are_cut(
     whole = list(NdjsonFile(path).lines())
     limits = Limits(block=block)
     for place in (str(path.parent), path.parent.as_uri()):
-        assert read(plan(stored([landed(path)], place), size), limits) == whole
+        assert read(plan(stored([landed(path)], "", place), size), limits) == whole
 
 
 def test_small_files_share_a_task_and_ranges_are_numbered_in_order(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_small_files_share_a_task_and_ranges_are_numbered_in_order(tmp_path: Pat
     for name, size in sizes.items():
         (tmp_path / name).write_bytes(b"x" * size)
     files = [landed(tmp_path / name) for name in sizes]
-    cut = plan(stored(files, "s3://bucket/landing/"), 40)
+    cut = plan(stored(files, "", "s3://bucket/landing/"), 40)
     assert [[(one.name, one.start, one.end) for one in task] for task in cut] == [
         [("a.ndjson", 0, 10), ("b.ndjson", 0, 10)],
         [("c.ndjson", 0, 40)],
@@ -76,11 +76,41 @@ def test_small_files_share_a_task_and_ranges_are_numbered_in_order(tmp_path: Pat
     assert cut[0][0].place == "s3://bucket/landing/a.ndjson"
 
 
+@pytest.mark.parametrize(
+    ("path", "data_at", "expected"),
+    [
+        ("", "", "/work/landing/Observation 1#.ndjson"),
+        ("2/Observation 1#.ndjson", "", "/work/landing/2/Observation 1#.ndjson"),
+        ("/export/a.ndjson", "", "/export/a.ndjson"),
+        ("/export/a.ndjson", "/mnt/copy/", "/mnt/copy/Observation 1#.ndjson"),
+        ("", "file:///mnt/my%20copy", "file:///mnt/my%20copy/Observation%201%23.ndjson"),
+        ("2/a.ndjson", "s3://bucket/of/mine/", "s3://bucket/of/mine/2/a.ndjson"),
+        (
+            "",
+            "s3://bucket?endpoint_override=http://minio:9000",
+            "s3://bucket/Observation%201%23.ndjson?endpoint_override=http://minio:9000",
+        ),
+    ],
+)
+def test_files_are_found_below_a_path_or_uri(path: str, data_at: str, expected: str) -> None:
+    file = LandedFile("Observation 1#.ndjson", 0, 1, "", path=path)
+    assert [one.place for one in stored([file], "/work/landing", data_at)] == [expected]
+
+
+def test_a_place_that_cannot_be_opened_is_a_fault_with_a_fix_and_quotes_no_uri() -> None:
+    file = LandedFile("Patient.ndjson", 0, 1, "")
+    for place in ("nonsense://user:SECRET@host/x", "s3://"):
+        with pytest.raises(ConfigError) as told:
+            verify(stored([file], "", place))
+        assert "SECRET" not in str(told.value)
+        assert "pyarrow" in told.value.fix
+
+
 def test_a_file_that_is_not_the_one_landed_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "Patient.ndjson").write_bytes(b"{}\n")
     files = [landed(tmp_path / "Patient.ndjson")]
     verify(stored(files, str(tmp_path)))
-    verify(stored(files, tmp_path.as_uri()))
+    verify(stored(files, "", tmp_path.as_uri()))
     (tmp_path / "Patient.ndjson").write_bytes(b"{}\n{}\n")
     with pytest.raises(SourceUntrustworthy, match="not as long"):
         verify(stored(files, str(tmp_path)))

@@ -52,6 +52,7 @@ def test_the_readme_names_every_command() -> None:
         (("screen",), 78, "run fetch first"),
         (("screen", "--engine", "spark"), 78, "install Java 17"),
         (("screen", "--master", "yarn"), 78, "add --engine spark"),
+        (("screen", "--unit-mib", "2"), 78, "add --engine spark"),
         (("writeback", "--dry-run"), 78, "run adapter screen first"),
         (("export",), 78, "16 random bytes"),
         (("fetch", "--folder", "nowhere"), 78, "name the folder of a bulk export"),
