@@ -13,7 +13,7 @@ from adapter.model.dates import add_days, add_months, counted
 _MONTH = 487
 
 
-class Node(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
+class Node(msgspec.Struct, frozen=True, gc=False, kw_only=True, cache_hash=True):
     """Anything a protocol file says; ``where`` is its place in that file.
 
     A node never changes and is hashed once, so that what a rule came to for a person can be kept by it.

@@ -6,8 +6,8 @@ from adapter.model.facts import Finding
 from adapter.model.kleene import Truth
 from adapter.model.rules import Attested
 from adapter.protocol.context import Context
-from adapter.protocol.judge import judge
-from adapter.protocol.outcome import Outcome, unique
+from adapter.protocol.judge import first_distance, judge
+from adapter.protocol.outcome import Outcome, union, unique
 from adapter.protocol.readings import evidence_of
 from adapter.protocol.saying import say
 
@@ -41,23 +41,22 @@ def answer_to(link: str) -> str:
 
 def attested_outcome(test: Attested, context: Context) -> Outcome:
     newest, older = latest_answers(test.link, context)
-    history = tuple(evidence_of(row, "ignored", why=say("answered again later")) for row in older)
+    history = [evidence_of(row, "ignored", why=say("answered again later")) for row in older]
     if not newest:
         return Outcome(Truth.UNKNOWN, needs=(answer_to(test.link),))
     judged = [(row, judge(row, test.test, context)) for row in newest]
-    evidence = tuple(evidence_of(row, "used", compared=found.compared) for row, found in judged)
-    flags = unique(flag for row, found in judged for flag in (*row.flags, *found.flags))
-    truths = {found.truth for _, found in judged}
-    if len(truths) > 1:
+    evidence = [evidence_of(row, "used", compared=found.compared) for row, found in judged]
+    flags = unique([flag for row, found in judged for flag in (*row.flags, *found.flags)])
+    truth = judged[0][1].truth
+    if any(found.truth is not truth for _, found in judged):
         return Outcome(Truth.UNKNOWN, (*evidence, *history), (*flags, "CONFLICT"), (answer_to(test.link),))
-    [truth] = truths
     needs: tuple[str, ...] = ()
     if truth is Truth.UNKNOWN:
-        needs = unique(text for _, found in judged for text in found.needs) or (answer_to(test.link),)
+        needs = union([found.needs for _, found in judged]) or (answer_to(test.link),)
     return Outcome(
         truth,
         (*evidence, *history),
         flags,
         needs,
-        next((found.distance for _, found in judged if found.distance), ""),
+        first_distance(judged),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from fractions import Fraction
 from typing import Any
@@ -72,8 +72,8 @@ def _implies(test: Implies, context: Context) -> Outcome:
     return disjunction((outcome_of(test.guard, context).negated(), outcome_of(test.then, context)))
 
 
-def _each(parts: Iterable[Condition], context: Context) -> Iterator[Outcome]:
-    return (outcome_of(part, context) for part in parts)
+def _each(parts: Iterable[Condition], context: Context) -> list[Outcome]:
+    return [outcome_of(part, context) for part in parts]
 
 
 def _criterion(test: CriterionIs, context: Context) -> Outcome:

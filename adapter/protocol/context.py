@@ -82,7 +82,8 @@ class Context:
     def _start_over(self) -> None:
         """Forget what was concluded; what was worked out once stays."""
         self.visit: Visit | None = None
-        self._at_visits: dict[str, Context] = {"": self}
+        self._home: Context | None = None  # where no visit is asked about; None: here
+        self._at_visits: dict[str, Context] = {}
         self._on_days: dict[date, Context] = {}
         self._whole: Context | None = None
         self._forget_visit()
@@ -122,16 +123,23 @@ class Context:
 
     def at(self, visit_id: str) -> Context:
         """The same facts with the anchors ``visit``, ``visit_first``, ``visit_last`` of a planned visit."""
+        if not visit_id:
+            return self._root
         if visit_id not in self._at_visits:
             bound = copy.copy(self)
+            bound._home = self._root
             bound._forget_visit()
             bound.visit = self._names.visits[visit_id]
             self._at_visits[visit_id] = bound
         return self._at_visits[visit_id]
 
+    @property
+    def _root(self) -> Context:
+        return self if self._home is None else self._home
+
     def on(self, day: date) -> Context:
         """What is known now, asked about another day."""
-        root = self._at_visits[""]
+        root = self._root
         if day not in root._on_days:
             other = root._anew()
             other.as_of, other._once = Span.of(on_day(day)), {}
@@ -146,7 +154,7 @@ class Context:
 
     def as_if_whole(self) -> Context:
         """The same as if nothing of the record had been lost, for what the records that came would say."""
-        root = self._at_visits[""]
+        root = self._root
         if root._whole is None:
             whole = root._anew()
             whole.lost = whole.limited = frozenset()
@@ -156,6 +164,7 @@ class Context:
     def as_known(self, day: date, findings: Mapping[str, Iterable[Finding]]) -> Context:
         """The same on an earlier day with the readings known then; anchors that were worked out stay."""
         other = copy.copy(self)
+        other._home = self._root
         other.as_of = Span.of(on_day(day))
         other.record = self.record.with_findings(findings)
         other._once, other._moments, other._frames, other.outcomes = {}, {}, {}, {}

@@ -17,7 +17,7 @@ from adapter.model.selection import DateRelation
 from adapter.protocol.saying import say
 
 
-class Span(msgspec.Struct, frozen=True, cache_hash=True):
+class Span(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
     """The calendar days a moment may be, with the records that say so."""
 
     first: date
@@ -58,7 +58,7 @@ def _known(surely: bool, surely_not: bool) -> Truth:
     return Truth.FALSE if surely_not else Truth.UNKNOWN
 
 
-class Frame(msgspec.Struct, frozen=True, cache_hash=True):
+class Frame(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
     """A period with its ends worked out; an absent end is unbounded."""
 
     start: Span | None = None

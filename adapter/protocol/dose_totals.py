@@ -22,7 +22,7 @@ from adapter.protocol.occurrences import MEDICATION_TYPES
 from adapter.protocol.outcome import unique
 
 
-class Total(msgspec.Struct, frozen=True):
+class Total(msgspec.Struct, frozen=True, gc=False):
     """Milligrams in a period, the rows that say so, and whether all records were fetched."""
 
     value: Interval

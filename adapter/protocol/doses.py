@@ -22,7 +22,7 @@ _MILLIGRAMS = {"mg": Fraction(1), "g": Fraction(1000), "ug": Fraction(1, 1000), 
 _STATING = ("order", "statement", "dispense")
 
 
-class Dose(msgspec.Struct, frozen=True):
+class Dose(msgspec.Struct, frozen=True, gc=False):
     """The daily dose on one day in mg, or None; with the rows that say so."""
 
     day: date

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from datetime import date, tzinfo
+from typing import NamedTuple
 
 import msgspec
 
@@ -15,7 +16,7 @@ from adapter.model.protocol import Criterion, FlagRule, Line, OtherReading, Prot
 from adapter.protocol.anchors import find_day
 from adapter.protocol.conditions import outcome_of
 from adapter.protocol.context import Context
-from adapter.protocol.outcome import Outcome, merge_evidence, overall_of, unique
+from adapter.protocol.outcome import Outcome, merge_evidence, overall_of, union
 from adapter.protocol.partial import AS_IF_WHOLE, PARTIAL_RECORD, is_partial
 from adapter.protocol.saying import say, spoken
 
@@ -84,7 +85,7 @@ def decide(criterion: Criterion, context: Context) -> CriterionResult:
         return _undecidable(criterion, context.subject.excluded, children)
     verdict, outcome, reason = _read_lines(criterion.lines, context)
     shown = [rule for rule in criterion.flags if outcome_of(rule.when, context).truth is Truth.TRUE]
-    others = [(other, _read_lines(other.lines, context)[0]) for other in criterion.alternatives]
+    others = [(other, _row(other.lines, context).verdict) for other in criterion.alternatives]
     partial = bool(context.lost) and verdict is Verdict.UNKNOWN and is_partial(outcome.flags)
     differing = [other for other, found in others if _differs(found, verdict)]
     review = outcome.review or "REVIEW" in outcome.flags or _asks_review((*shown, *differing))
@@ -141,7 +142,16 @@ def _differs(found: Verdict, default: Verdict) -> bool:
     return Verdict.UNKNOWN not in (found, default) and found is not default
 
 
-def _read_lines(lines: tuple[Line, ...], context: Context) -> tuple[Verdict, Outcome, str]:
+class _Row(NamedTuple):
+    """Where a decision table was left: by the line that fired, or at its end; ``passed`` came to nothing."""
+
+    verdict: Verdict
+    line: Line | None
+    outcome: Outcome | None
+    passed: list[Outcome]
+
+
+def _row(lines: tuple[Line, ...], context: Context) -> _Row:
     """The decision table, from the top. A line that is not known to be true does not fire.
 
     A line that only a lost part of the record keeps open may be the one: then no line below gives another
@@ -152,16 +162,24 @@ def _read_lines(lines: tuple[Line, ...], context: Context) -> tuple[Verdict, Out
     for line in lines:
         outcome = outcome_of(line.when, context)
         if outcome.truth is Truth.TRUE and above <= {line.verdict}:
-            return line.verdict, _fired(line, outcome, passed), _reason(line, outcome)
+            return _Row(line.verdict, line, outcome, passed)
         if outcome.truth is Truth.TRUE or is_partial(outcome.flags):
             above.add(line.verdict)
         passed.append(outcome)
+    return _Row(Verdict.UNKNOWN, None, None, passed)
+
+
+def _read_lines(lines: tuple[Line, ...], context: Context) -> tuple[Verdict, Outcome, str]:
+    """The verdict of a decision table, with everything it was read from, and the reason."""
+    verdict, line, fired, passed = _row(lines, context)
+    if line is not None and fired is not None:
+        return verdict, _fired(line, fired, passed), _reason(line, fired)
     open_ = [outcome for outcome in passed if outcome.truth is Truth.UNKNOWN]
     outcome = Outcome(
         Truth.UNKNOWN,
-        merge_evidence(outcome.evidence for outcome in passed),
-        unique(flag for outcome in open_ for flag in outcome.flags),
-        unique(need for outcome in open_ for need in outcome.needs),
+        merge_evidence([outcome.evidence for outcome in passed]),
+        union([outcome.flags for outcome in open_]),
+        union([outcome.needs for outcome in open_]),
         review=any(outcome.review for outcome in open_),
     )
     reason = (
@@ -175,13 +193,12 @@ def _read_lines(lines: tuple[Line, ...], context: Context) -> tuple[Verdict, Out
 def _fired(line: Line, outcome: Outcome, passed: list[Outcome]) -> Outcome:
     needs = outcome.needs
     if line.verdict is Verdict.UNKNOWN:
-        needs = unique(
-            (*((spoken(line.because),) if line.because else ()), *(n for o in passed for n in o.needs))
-        )
+        because = (spoken(line.because),) if line.because else ()
+        needs = union((because, *(earlier.needs for earlier in passed)))
     return Outcome(
         outcome.truth,
         merge_evidence((outcome.evidence, *(earlier.evidence for earlier in passed))),
-        unique((*line.flags, *outcome.flags)),
+        union((line.flags, outcome.flags)),
         needs,
         outcome.distance,
         line.review or outcome.review,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from fractions import Fraction
 from functools import lru_cache
 
@@ -32,7 +33,7 @@ _RANGE = re.compile(r"(?P<low>[\d.]+)\s*(?:-|–|~|to)\s*(?P<high>[\d.]+)")
 _COMPARED = re.compile(r"(?P<comparator><=|>=|≤|≥|<|>)?\s*(?P<number>[\d.]+)")
 
 
-class Judged(msgspec.Struct, frozen=True):
+class Judged(msgspec.Struct, frozen=True, gc=False):
     """What a test said about one reading."""
 
     truth: Truth
@@ -175,6 +176,14 @@ def distance(value: Interval, threshold: Interval, unit: str) -> str:
     said = say("day" if abs(gap) == 1 else unit) if unit == "days" else unit
     size = f"{brief(Interval.exactly(abs(gap)))} {said}".rstrip()
     return f"{size}{say(' above' if gap > 0 else ' below')}"
+
+
+def first_distance(judged: Iterable[tuple[Finding, Judged]]) -> str:
+    """Of the first reading that has one."""
+    for _, found in judged:
+        if said := found.distance:
+            return said
+    return ""
 
 
 def _threshold(amount: Amount, row: Finding, context: Context) -> tuple[Interval | None, tuple[str, ...]]:

@@ -8,8 +8,8 @@ from adapter.model.rules import ReadingIs
 from adapter.model.selection import Selection
 from adapter.protocol.averages import AVERAGES
 from adapter.protocol.context import Context
-from adapter.protocol.judge import judge
-from adapter.protocol.outcome import Outcome, unique
+from adapter.protocol.judge import first_distance, judge
+from adapter.protocol.outcome import Outcome, union, unique
 from adapter.protocol.readings import Pool, answering, collect, deciding, evidence_of, surely_after, wanted
 from adapter.protocol.saying import say
 
@@ -49,16 +49,17 @@ def _chosen_decide(
     judged = [(row, judge(row, test.test, context)) for row in chosen]
     evidence = [evidence_of(row, "used", compared=found.compared) for row, found in judged]
     average = test.selection.take in AVERAGES
-    rest = () if average else tuple(row for row in rows if row not in chosen)
+    rest = () if average else [row for row in rows if row not in chosen]
     others = [(row, judge(row, test.test, context)) for row in rest]
     evidence += [
         evidence_of(row, "ignored", compared=found.compared, why=_why(test)) for row, found in others
     ]
-    newer = unique(why for row, why in pool.troubled if average or not _surely_older(row, chosen))
-    flags = unique((*(flag for row, found in judged for flag in (*row.flags, *found.flags)), *newer))
-    truths = {found.truth for _, found in judged}
-    truth = truths.pop() if len(truths) == 1 else Truth.UNKNOWN
-    needs = unique(text for _, found in judged for text in found.needs)
+    newer = [why for row, why in pool.troubled if average or not _surely_older(row, chosen)]
+    flags = unique([flag for row, found in judged for flag in (*row.flags, *found.flags)] + newer)
+    truth = (
+        judged[0][1].truth if all(found.truth is judged[0][1].truth for _, found in judged) else Truth.UNKNOWN
+    )
+    needs = union([found.needs for _, found in judged])
     if len(judged) > 1 and truth is Truth.UNKNOWN and not needs:
         flags = unique((*flags, "CONFLICT"))
         needs = (say("which of the readings of the same time is right"),)
@@ -67,8 +68,7 @@ def _chosen_decide(
     against = truth is not Truth.UNKNOWN and any(found.truth is ~truth for _, found in others)
     if test.selection.take in ("latest", "nearest") and against:
         flags = (*flags, "READINGS_DISAGREE")
-    distance = next((found.distance for _, found in judged if found.distance), "")
-    return Outcome(truth, (*evidence, *pool.others()), flags, needs, distance)
+    return Outcome(truth, (*evidence, *pool.others()), flags, needs, first_distance(judged))
 
 
 def _why(test: ReadingIs) -> str:
@@ -92,7 +92,7 @@ def _all_together(test: ReadingIs, rows: tuple[Finding, ...], pool: Pool, contex
     needs: tuple[str, ...] = ()
     if truth is Truth.UNKNOWN:
         flags += [why for _, why in pool.troubled]
-        needs = unique(text for _, found in judged for text in found.needs) or wanted(
+        needs = union([found.needs for _, found in judged]) or wanted(
             test.selection, test.selection.period, context
         )
     evidence = tuple(evidence_of(row, "used", compared=found.compared) for row, found in judged)

@@ -7,6 +7,8 @@ concept says so *and* coverage says that the records were completely fetched for
 
 from __future__ import annotations
 
+from datetime import date
+
 from adapter.model.dates import PartialDate
 from adapter.model.decision import Evidence
 from adapter.model.facts import Event, Intervention, Source
@@ -31,8 +33,8 @@ def event_outcome(test: EventTest, context: Context) -> Outcome:
     if frame is None:
         return _no_frame(test.period, context)
     rows = [(row, _event_fits(row, test, frame)) for row in _events(test, context)]
-    evidence = tuple(_event_evidence(row, fits) for row, fits in rows)
-    truth = any_of(fits for _, fits in rows)
+    evidence = tuple([_event_evidence(row, fits) for row, fits in rows])
+    truth = any_of([fits for _, fits in rows])
     if truth is Truth.FALSE:
         return _silent(test, test.resource_types, frame, context, evidence)
     flags = unique(flag for row, fits in rows if fits is truth for flag in row.flags)
@@ -130,10 +132,10 @@ def exposure_outcome(test: ExposureTest, context: Context) -> Outcome:
     if frame is None:
         return _no_frame(test.period, context)
     rows = [(row, _exposure_fits(row, test, frame)) for row in _exposures(test, context)]
-    period = str(frame)
-    evidence = tuple(_exposure_evidence(row, fits, period) for row, fits in rows)
-    truth = any_of(fits for _, fits in rows)
-    boundary = tuple("BOUNDARY" for row, _ in rows if not row.excluded and _touches(row, frame))
+    period = str(frame) if rows else ""
+    evidence = tuple([_exposure_evidence(row, fits, period) for row, fits in rows])
+    truth = any_of([fits for _, fits in rows])
+    boundary = tuple(["BOUNDARY" for row, _ in rows if not row.excluded and _touches(row, frame)])
     if truth is Truth.FALSE:
         silent = _silent(test, MEDICATION_TYPES, frame, context, evidence)
         return Outcome(silent.truth, silent.evidence, unique((*silent.flags, *boundary)), silent.needs)
@@ -262,20 +264,18 @@ def _silent(
     start = frame.start.first if frame.start else None
     # an assessment sees nothing from after its day, so silence later than that says nothing either way
     end = min(frame.end.last, context.as_of.last) if frame.end else None
-    covered = bool(types) and all(context.record.covers(name, start, end) for name in types)
-    if test.silence == "absent_if_covered" and covered:
-        said = tuple(
-            Evidence(
-                Source(f"coverage/{name}"),
-                "used",
-                compared=say("no record of {what}, {when}", what=test.label, when=frame),
-            )
-            for name in types
-        )
+    if test.silence == "absent_if_covered" and types and _covered(types, start, end, context):
+        none = say("no record of {what}, {when}", what=test.label, when=frame)
+        said = [Evidence(Source(f"coverage/{name}"), "used", compared=none) for name in types]
         return Outcome(Truth.FALSE, (*evidence, *said))
     return Outcome(
         Truth.UNKNOWN, evidence, needs=(say("a statement about {what}, {when}", what=test.label, when=frame),)
     )
+
+
+def _covered(types: tuple[str, ...], start: date | None, end: date | None, context: Context) -> bool:
+    covers = context.record.covers
+    return all(covers(name, start, end) for name in types)
 
 
 def near_occurrence(

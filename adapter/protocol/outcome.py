@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 
 import msgspec
 
@@ -13,7 +14,7 @@ from adapter.model.kleene import Truth, all_of, any_of
 _RANK = {"used": 0, "support": 1, "ignored": 2}
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """The truth of one condition for one subject.
 
     ``evidence`` lists every record looked at; ``flags`` what the reader must know about the ones that
@@ -37,19 +38,19 @@ def conjunction(outcomes: Iterable[Outcome]) -> Outcome:
 
     Their evidence comes first, so that a reason quotes a comparison that decided.
     """
-    parts = tuple(outcomes)
-    return _combined(all_of(part.truth for part in parts), parts)
+    parts = list(outcomes)
+    return _combined(all_of([part.truth for part in parts]), parts)
 
 
 def disjunction(outcomes: Iterable[Outcome]) -> Outcome:
     """OR: what decided are the true parts, else the unknown ones, else all of them."""
-    parts = tuple(outcomes)
-    return _combined(any_of(part.truth for part in parts), parts)
+    parts = list(outcomes)
+    return _combined(any_of([part.truth for part in parts]), parts)
 
 
 def at_least(count: int, outcomes: Iterable[Outcome]) -> Outcome:
     """So many of them or more: true once enough are, false once too few still may be."""
-    parts = tuple(outcomes)
+    parts = list(outcomes)
     surely = sum(part.truth is Truth.TRUE for part in parts)
     possibly = surely + sum(part.truth is Truth.UNKNOWN for part in parts)
     if surely >= count:
@@ -57,15 +58,20 @@ def at_least(count: int, outcomes: Iterable[Outcome]) -> Outcome:
     return _combined(Truth.FALSE if possibly < count else Truth.UNKNOWN, parts)
 
 
-def _combined(truth: Truth, parts: tuple[Outcome, ...]) -> Outcome:
-    decisive = tuple(part for part in parts if part.truth is truth)
+def _combined(truth: Truth, parts: list[Outcome]) -> Outcome:
+    decisive = [part for part in parts if part.truth is truth]
+    rest = [part for part in parts if part.truth is not truth]
+    distance, review = "", False
+    for part in decisive:
+        distance = distance or part.distance
+        review = review or part.review
     return Outcome(
-        truth=truth,
-        evidence=merge_evidence(part.evidence for part in (*decisive, *parts)),
-        flags=unique(flag for part in decisive for flag in part.flags),
-        needs=unique(need for part in decisive for need in part.needs) if truth is Truth.UNKNOWN else (),
-        distance=next((part.distance for part in decisive if part.distance), ""),
-        review=any(part.review for part in decisive),
+        truth,
+        merge_evidence([part.evidence for part in (*decisive, *rest)]),
+        union([part.flags for part in decisive]),
+        union([part.needs for part in decisive]) if truth is Truth.UNKNOWN else (),
+        distance,
+        review,
     )
 
 
@@ -74,16 +80,20 @@ def unique(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(texts))
 
 
+def union(groups: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """Each text of any group once, in order of first appearance."""
+    said = [group for group in groups if group]
+    return unique(chain.from_iterable(said)) if said else ()
+
+
 def merge_evidence(groups: Iterable[Iterable[Evidence]]) -> tuple[Evidence, ...]:
     """Each record once per concept: the strongest role it had, and every comparison made with it."""
     merged: dict[tuple[Source, str, str], Evidence] = {}
     for group in groups:
         for item in group:
             key = (item.source, item.concept, item.when)
-            known = merged.get(key)
-            if known is None:
-                merged[key] = item
-            elif known is not item:
+            known = merged.setdefault(key, item)
+            if known is not item:
                 merged[key] = _stronger(known, item)
     return tuple(merged.values())
 

@@ -48,7 +48,7 @@ TROUBLES = frozenset(
 )
 
 
-class Pool(msgspec.Struct, frozen=True):
+class Pool(msgspec.Struct, frozen=True, gc=False):
     """The readings a selection looks at, apart by what may be done with them."""
 
     frame: Frame | None
@@ -60,7 +60,8 @@ class Pool(msgspec.Struct, frozen=True):
 
     def others(self) -> tuple[Evidence, ...]:
         """Evidence for everything that did not decide."""
-        rows = [evidence_of(row, "ignored", why=why) for row, why in (*self.troubled, *self.ignored)]
+        rows = [evidence_of(row, "ignored", why=why) for row, why in self.troubled]
+        rows += [evidence_of(row, "ignored", why=why) for row, why in self.ignored]
         rows += [evidence_of(row, "support", why=say("support only")) for row in self.support]
         if self.outside is not None and not self.valid:
             rows.append(evidence_of(self.outside, "ignored", why=say("outside the window")))
@@ -145,12 +146,12 @@ def _disturbed(row: Finding, guards: tuple[NotDuring, ...], context: Context) ->
 def answering(pool: Pool, test: ReadingTest) -> tuple[Finding, ...]:
     """The valid readings that are of the shape the test asks about (a number, an answer, a code)."""
     if isinstance(test, Bounds):
-        return tuple(row for row in pool.valid if row.value is not None)
+        return tuple([row for row in pool.valid if row.value is not None])
     if isinstance(test, Codes):
-        return tuple(row for row in pool.valid if row.value_code or row.answer)
+        return tuple([row for row in pool.valid if row.value_code or row.answer])
     if isinstance(test, Exists | MeasuredBy):
         return pool.valid
-    return tuple(row for row in pool.valid if row.answer)
+    return tuple([row for row in pool.valid if row.answer])
 
 
 def deciding(rows: tuple[Finding, ...], selection: Selection, context: Context) -> tuple[Finding, ...]:

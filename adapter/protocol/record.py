@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -82,7 +82,12 @@ def _apart(
 
 def in_order(rows: Iterable[Row], order: Callable[[Row], tuple[Any, ...]]) -> list[Row]:
     """Sorted; rows that ``order`` does not tell apart by everything they say, spelled out only for these."""
-    keyed = sorted(((order(row), row) for row in rows), key=itemgetter(0))
+    rows = list(rows)
+    if len(rows) < 2:
+        return rows
+    keyed = sorted([(order(row), row) for row in rows], key=itemgetter(0))
+    if all(one[0] != other[0] for one, other in pairwise(keyed)):
+        return [row for _, row in keyed]
     found: list[Row] = []
     for _, alike in groupby(keyed, key=itemgetter(0)):
         same = [row for _, row in alike]

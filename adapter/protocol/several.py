@@ -19,7 +19,7 @@ from adapter.protocol.readings import Pool, answering, collect, evidence_of, wan
 from adapter.protocol.saying import say
 
 
-class _Counted(msgspec.Struct, frozen=True):
+class _Counted(msgspec.Struct, frozen=True, gc=False):
     """One reading with what its test, and those of the readings that belong to it, came to."""
 
     row: Finding

@@ -20,7 +20,7 @@ from adapter.protocol.context import Context
 from adapter.protocol.doses import dose_on
 
 
-class Standing(msgspec.Struct, frozen=True):
+class Standing(msgspec.Struct, frozen=True, gc=False):
     """What may be done with one level, and why."""
 
     verdict: Literal["valid", "troubled", "ignored"]

@@ -8,9 +8,11 @@ hash of the resource they were read from, and what a Medication or a merged reco
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date, timedelta
 from itertools import chain
 from typing import NamedTuple
@@ -115,6 +117,22 @@ def judge(
     return packed(decide(lines, lent, question, former))
 
 
+@contextmanager
+def _without_search_for_cycles() -> Iterator[None]:
+    """What mapping and judging build are trees: all of it goes when its last name does.
+
+    Python would look through them for cycles all the time, a fifth of the work, and find none.
+    """
+    searching = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if searching:
+            gc.enable()
+
+
+@_without_search_for_cycles()
 def decide(
     lines: Iterable[RawResource],
     lent: Iterable[RawResource],
