@@ -109,7 +109,14 @@ async def _at_everything(trial: Trial, workspace: Workspace, base_url: str, now:
     landing, report = await pipeline.sync(trial, workspace, base_url, now=now)
     certificate.keep(certificate.certificate_of(trial, landing), workspace.landing)
     done = pipeline.screen(trial, workspace, as_of=_day(trial, now))
+    _monitor(trial, workspace, done.as_of)
     return _Look(landing, report, done, direct=False)
+
+
+def _monitor(trial: Trial, workspace: Workspace, as_of: date) -> None:
+    """Where people on the study are followed at all; only whom something changed for is judged."""
+    if monitoring.is_kept(workspace):
+        monitoring.monitor(trial, workspace, as_of=as_of)
 
 
 async def _directly(
@@ -132,11 +139,8 @@ async def _directly(
         screening, people = done
     if read.latest is not read.former:
         certificate.keep(certificate.certificate_of(trial, read.latest), workspace.landing)
-    if people is None:
-        if monitoring.read_monitoring(workspace) is not None:
-            monitoring.monitor(trial, workspace, as_of=task.as_of)
-    elif people:
-        monitoring.renew(trial, workspace, screening, people)
+    if people is None or people:
+        _monitor(trial, workspace, task.as_of)
     report = SyncReport(
         generation=read.latest.manifest.generation,
         changes=read.changes,

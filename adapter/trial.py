@@ -224,9 +224,14 @@ def versions_of(trial: Trial, landing: Landing) -> dict[str, str]:
     return {
         "protocol": f"{trial.protocol.id} {trial.protocol.version}",
         **rules_sha256(trial),
-        "software_sha256": _digest(Path(__file__).parent, ("model/*.py", "protocol/**/*.py")),
+        "software_sha256": software_sha256(),
         "landing_sha256": landing_sha256(landing),
     }
+
+
+def software_sha256() -> str:
+    """Of the modules that turn facts into verdicts."""
+    return _digest(Path(__file__).parent, ("model/*.py", "protocol/**/*.py"))
 
 
 def rules_sha256(trial: Trial) -> dict[str, str]:

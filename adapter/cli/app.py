@@ -265,12 +265,29 @@ def monitor(
     protocol: ProtocolOption = None,
     site: SiteOption = "demo",
     as_of: AsOfOption = "",
+    full: Annotated[
+        bool, typer.Option("--full", help="Judge everyone anew; the result is the same, only slower.")
+    ] = False,
+    workers: monitor_view.WorkersOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Follow everyone on the study, from the last screening's facts: outcomes, exits, safety, what is due."""
+    """Follow everyone on the study, from the last screening's facts: outcomes, exits, safety, what is due.
+
+    Who nothing changed for since the last time as of the same day is not judged again. If this is
+    interrupted, however, the same command goes on where it stopped. See docs/monitoring.md.
+    """
     trial = pipeline.open_trial(protocol, site)
     day = _day(as_of, trial.site.zone)
-    report = monitoring.monitor(trial, Workspace(workspace), as_of=day, progress=progress.print)
+    with monitor_view.following(progress) as told:
+        report = monitoring.monitor(
+            trial,
+            Workspace(workspace),
+            as_of=day,
+            progress=progress.print,
+            workers=workers,
+            full=full,
+            told=told,
+        )
     trail.monitored(Workspace(workspace), report, trial, day.isoformat(), datetime.now(UTC))
     if as_json:
         print(wire.encode(report.results).decode())  # noqa: T201

@@ -38,7 +38,7 @@ def monitored(
     workspace: Workspace, report: MonitoringReport, trial: Trial, as_of: str, now: datetime
 ) -> None:
     protocol = f"{trial.protocol.id} {trial.protocol.version}"
-    note(workspace, "monitor", now, as_of=as_of, protocol=protocol, people=len(report.rows))
+    note(workspace, "monitor", now, as_of=as_of, protocol=protocol, people=report.people)
 
 
 def exporting(workspace: Workspace, trial: Trial, now: datetime) -> None:

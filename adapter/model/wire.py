@@ -28,10 +28,16 @@ def _decode(wanted: type, value: Any) -> Any:
 
 
 _ENCODER = msgspec.json.Encoder(enc_hook=_encode)
+_IN_ORDER = msgspec.json.Encoder(enc_hook=_encode, order="deterministic")
 
 
 def encode(value: Any) -> bytes:
     return _ENCODER.encode(value)
+
+
+def encode_in_order(value: Any) -> bytes:
+    """:func:`encode` with sets and mappings in one order, for hashes."""
+    return _IN_ORDER.encode(value)
 
 
 def decode(data: bytes, wanted: type[T]) -> T:

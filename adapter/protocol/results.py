@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 from itertools import combinations
 from math import sqrt
-from typing import Literal
+from typing import Literal, NamedTuple
+
+import msgspec
 
 from adapter.model.decision import CriterionResult, Verdict
 from adapter.model.kleene import Truth, any_of
-from adapter.model.monitoring import Monitoring
+from adapter.model.monitoring import Monitoring, VisitState
 from adapter.model.results import (
     ArmCount,
     Difference,
@@ -36,8 +39,59 @@ _TRUTHS = {Verdict.MET: Truth.TRUE, Verdict.NOT_MET: Truth.FALSE, Verdict.UNKNOW
 _STANDINGS: dict[Truth, Standing] = {Truth.TRUE: "met", Truth.FALSE: "not_met", Truth.UNKNOWN: "missing"}
 
 
+class Outcomes(msgspec.Struct, frozen=True):
+    """The fields of a :class:`Monitoring` that the outcomes by arm are counted from."""
+
+    subject: str
+    protocol: str
+    protocol_version: str
+    as_of: date
+    randomised: date | None
+    arm: str
+    endpoints: tuple[CriterionResult, ...]
+    visits: tuple[VisitState, ...]
+
+
+class CountedEndpoint(NamedTuple):
+    """One endpoint of one person; ``evidence`` are the records that were used."""
+
+    id: str
+    verdict: Verdict
+    flags: tuple[str, ...]
+    evidence: tuple[str, ...]
+
+
+class Counted(NamedTuple):
+    """What of one person goes into the outcomes by arm; ``until`` is the last day of the last visit."""
+
+    subject: str
+    protocol: str
+    protocol_version: str
+    as_of: date
+    randomised: date | None
+    arm: str
+    endpoints: tuple[CountedEndpoint, ...]
+    until: date | None
+
+
+def counted(row: Monitoring | Outcomes) -> Counted:
+    return Counted(
+        row.subject,
+        row.protocol,
+        row.protocol_version,
+        row.as_of,
+        row.randomised,
+        row.arm,
+        tuple(
+            CountedEndpoint(one.id, one.verdict, one.flags, tuple(sorted({*_references(one)})))
+            for one in row.endpoints
+        ),
+        max((visit.last for visit in row.visits), default=None),
+    )
+
+
 def results(
-    monitorings: Iterable[Monitoring],
+    monitorings: Iterable[Monitoring | Counted],
     *,
     arms: Sequence[str] = (),
     combined: Mapping[str, tuple[str, ...]] | None = None,
@@ -48,7 +102,10 @@ def results(
     People without a day of randomisation by then are left out. Raises ValueError if a subject comes twice,
     or if the rows are of several protocols, versions or days.
     """
-    rows = sorted(monitorings, key=lambda row: row.subject)
+    rows = sorted(
+        (row if isinstance(row, Counted) else counted(row) for row in monitorings),
+        key=lambda row: row.subject,
+    )
     if len({row.subject for row in rows}) < len(rows):
         raise ValueError("a subject has several rows")
     kinds = {(row.protocol, row.protocol_version, row.as_of) for row in rows}
@@ -63,7 +120,7 @@ def results(
     return ResultsTable(protocol, version, as_of, order, outcomes)
 
 
-def _outcome(name: str, of: tuple[str, ...], people: Sequence[Monitoring], arms: Sequence[str]) -> Outcome:
+def _outcome(name: str, of: tuple[str, ...], people: Sequence[Counted], arms: Sequence[str]) -> Outcome:
     subjects = tuple(_subject(row, of) for row in people)
     counts = tuple(_count(arm, [one for one in subjects if one.arm == arm]) for arm in arms)
     met = Counter(one.arm for one in subjects if one.standing == "met")
@@ -87,7 +144,7 @@ def _outcome(name: str, of: tuple[str, ...], people: Sequence[Monitoring], arms:
     return Outcome(name, of, counts, rates, differences, subjects)
 
 
-def _subject(row: Monitoring, of: tuple[str, ...]) -> SubjectOutcome:
+def _subject(row: Counted, of: tuple[str, ...]) -> SubjectOutcome:
     found = [endpoint for endpoint in row.endpoints if endpoint.id in of]
     applicable = [endpoint for endpoint in found if NOT_APPLICABLE not in endpoint.flags]
     standing: Standing = "missing"
@@ -99,9 +156,9 @@ def _subject(row: Monitoring, of: tuple[str, ...]) -> SubjectOutcome:
         row.subject,
         row.arm,
         standing,
-        open=standing == "missing" and any(visit.last >= row.as_of for visit in row.visits),
+        open=standing == "missing" and row.until is not None and row.until >= row.as_of,
         flags=tuple(sorted({flag for endpoint in found for flag in endpoint.flags})),
-        evidence=tuple(sorted({reference for endpoint in found for reference in _references(endpoint)})),
+        evidence=tuple(sorted({reference for endpoint in found for reference in endpoint.evidence})),
     )
 
 

@@ -5,7 +5,9 @@ The tables are in order of subject, so people next to each other lie next to eac
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import hashlib
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -32,15 +34,41 @@ _OWNED, _NAMED = b'{"subject":"', b'{"id":"'
 
 
 class Stretch(NamedTuple):
-    """Some people, and for each table the first byte and the number of bytes that hold all their rows.
+    """Some people, and for each table the bytes, from and to, that hold all their rows and those of whoever
+    stands between them. The stretches of a screening hold every byte of it, each once.
 
-    ``coverage`` are the rows that bear on them; those about everyone are among them.
+    ``until`` is the first of the next stretch, "" at the end. ``coverage`` are the rows that bear on the
+    people; those about everyone are among them.
     """
 
     folder: Path
     subjects: tuple[str, ...]
+    until: str
     places: tuple[tuple[str, int, int], ...]
     coverage: tuple[Coverage, ...]
+
+
+class Person(NamedTuple):
+    """The rows of one person, as they lie on disk."""
+
+    subject: str
+    lines: Mapping[str, Sequence[bytes]]
+    coverage: tuple[Coverage, ...]
+
+    def digest(self, settings: bytes) -> str:
+        """SHA-256 of the settings and of every row."""
+        found = hashlib.sha256(settings)
+        for table in _ROWS:
+            lines = self.lines.get(table, ())
+            found.update(f"\n{table} {len(lines)}\n".encode())
+            found.update(b"".join(lines))
+        found.update(wire.encode(self.coverage))
+        return found.hexdigest()
+
+    def facts(self) -> Facts:
+        """Without issues and accounts, which no rule reads."""
+        rows = {table: tuple(map(_DECODERS[table].decode, lines)) for table, lines in self.lines.items()}
+        return Facts(**rows, coverage=self.coverage)
 
 
 def read_summary(workspace: Workspace) -> Summary:
@@ -63,13 +91,17 @@ def stretches(workspace: Workspace, wanted: Collection[str], size: int) -> tuple
     """The wanted people in order, ``size`` of them at a time."""
     folder, names = workspace.screening, sorted(wanted)
     parts = [tuple(names[first : first + size]) for first in range(0, len(names), size)]
-    places = {table: _places(folder, table, parts) for table in _ROWS}
+    untils = [part[0] for part in parts[1:]] + [""]
+    ends = {table: _ends(folder, table, untils) for table in _ROWS}
     coverage = tuple(wire.read_rows(folder / "facts" / "coverage.ndjson", Coverage))
     return tuple(
         Stretch(
             folder,
             part,
-            tuple((table, *found[number]) for table, found in places.items()),
+            untils[number],
+            tuple(
+                (table, found[number - 1] if number else 0, found[number]) for table, found in ends.items()
+            ),
             tuple(row for row in coverage if not row.subject or part[0] <= row.subject <= part[-1]),
         )
         for number, part in enumerate(parts)
@@ -77,40 +109,63 @@ def stretches(workspace: Workspace, wanted: Collection[str], size: int) -> tuple
 
 
 def read(stretch: Stretch) -> Iterator[Facts]:
-    """The facts of each of the people, in order; without issues and accounts, which no rule reads."""
-    rows: dict[str, dict[str, list[Any]]] = {name: {} for name in stretch.subjects}
-    for table, first, length in stretch.places:
-        decoder = _DECODERS[table]
+    """The facts of each of the people, in order."""
+    return (person.facts() for person in persons(stretch))
+
+
+def persons(stretch: Stretch) -> Iterator[Person]:
+    """Each of the people, in order. Raises :class:`ConfigError` if rows are not in order of subject: between
+    them all, stretches look at every row."""
+    rows: dict[str, dict[str, list[bytes]]] = {name: {} for name in stretch.subjects}
+    for table, start, end in stretch.places:
+        before = stretch.subjects[0] if start else ""
         with _opened(stretch.folder, table) as file:
-            file.seek(first)
-            for line in file.read(length).splitlines():
-                own = rows.get(_subject(line, table))
+            file.seek(start)
+            for line in _within(file, end - start):
+                name = _subject(line, table)
+                if name < before or (stretch.until and name >= stretch.until):
+                    raise _unreadable(stretch.folder)
+                before = name
+                own = rows.get(name)
                 if own is not None:
-                    own.setdefault(table, []).append(decoder.decode(line))
+                    own.setdefault(table, []).append(line)
     for name, tables in rows.items():
-        coverage = tuple(row for row in stretch.coverage if row.subject in ("", name))
-        yield Facts(**{table: tuple(found) for table, found in tables.items()}, coverage=coverage)
+        yield Person(name, tables, tuple(row for row in stretch.coverage if row.subject in ("", name)))
 
 
-def _places(folder: Path, table: str, parts: list[tuple[str, ...]]) -> list[tuple[int, int]]:
-    """For each part the first byte and the number of bytes of the table that hold its rows."""
-    found = [(0, 0)] * len(parts)
-    number, position, before = 0, 0, ""
-    with _opened(folder, table) as lines:
-        for line in lines:
-            name = _subject(line, table)
-            if name < before:
-                raise _unreadable(folder)
-            before = name
-            while number < len(parts) and name > parts[number][-1]:
-                number += 1
-            if number == len(parts):
-                break
-            if name >= parts[number][0]:
-                first = found[number][0] if found[number][1] else position
-                found[number] = first, position + len(line) - first
-            position += len(line)
-    return found
+def _within(lines: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """Lines of so many bytes together."""
+    for line in lines if size else ():
+        yield line
+        size -= len(line)
+        if size <= 0:
+            return
+
+
+def _ends(folder: Path, table: str, untils: list[str]) -> list[int]:
+    """Where the first row lies that belongs to each of these people or to somebody after them; "" is the end.
+
+    By halving, as in a file that is in order; :func:`persons` finds out if it is not.
+    """
+    with _opened(folder, table) as file:
+        size = file.seek(0, os.SEEK_END)
+        return [_first_from(file, table, name, size) if name else size for name in untils]
+
+
+def _first_from(file: BinaryIO, table: str, name: str, size: int) -> int:
+    low, high = 0, size
+    while low < high:
+        middle = (low + high) // 2
+        file.seek(max(0, middle - 1))
+        if middle:
+            file.readline()  # to the beginning of a row
+        start = file.tell()
+        line = file.readline() if start < high else b""
+        if not line or _subject(line, table) >= name:
+            high = middle
+        else:
+            low = start + len(line)
+    return low
 
 
 def _subject(line: bytes, table: str) -> str:

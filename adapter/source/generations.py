@@ -7,14 +7,17 @@ new ones. One former generation stays for readers that are still at it; ``histor
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 MANIFEST = "manifest.json"
 _FOLDER = re.compile(r"g(\d{4,})")
+_HERE, _EXCHANGE = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of <linux/fcntl.h> and <linux/fs.h>
 _ABANDONED = re.compile(r"\.partial-(\d+)$")
 
 
@@ -51,12 +54,48 @@ def sweep(landing: Path, in_use: Iterable[str]) -> None:
             path.unlink()
 
 
+def take_place(draft: Path, folder: Path) -> None:
+    """Make a finished folder stand where another may stand: whoever opens it finds one of them whole.
+
+    Where two folders cannot be exchanged in one step, there is none for a moment between two renames.
+    """
+    if not folder.exists():
+        draft.rename(folder)
+    elif _exchanged(draft, folder):
+        shutil.rmtree(draft, ignore_errors=True)
+    else:
+        former = draft.with_name(f"{draft.name}.former")
+        shutil.rmtree(former, ignore_errors=True)
+        folder.rename(former)
+        draft.rename(folder)
+        shutil.rmtree(former, ignore_errors=True)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Exchange two names in one step (renameat2(2)); False where the system or the file system cannot."""
+    exchange = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if exchange is None:
+        return False
+    done: int = exchange(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE)
+    return done == 0
+
+
+def exchanges(folder: Path) -> bool:
+    """Whether folders beside each other in this one can be exchanged in one step."""
+    with tempfile.TemporaryDirectory(dir=folder) as one, tempfile.TemporaryDirectory(dir=folder) as other:
+        return _exchanged(Path(one), Path(other))
+
+
+def abandoned(target: Path) -> list[Path]:
+    """What killed processes were still writing beside ``target``, by name."""
+    found = ((path, _ABANDONED.search(path.name)) for path in target.parent.glob(f".{target.name}.partial-*"))
+    return sorted(path for path, match in found if match and not _is_alive(int(match[1])))
+
+
 def remove_abandoned(target: Path) -> None:
-    """Drop what killed processes were still writing beside ``target``."""
-    for path in target.parent.glob(f".{target.name}.partial-*"):
-        found = _ABANDONED.search(path.name)
-        if found and not _is_alive(int(found[1])):
-            shutil.rmtree(path, ignore_errors=True)
+    """Drop :func:`abandoned`."""
+    for path in abandoned(target):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _is_alive(process: int) -> bool:

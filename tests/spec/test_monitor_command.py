@@ -18,6 +18,7 @@ from adapter import monitoring, pipeline
 from adapter.cli.app import app
 from adapter.demo import hospital
 from adapter.errors import ConfigError
+from adapter.monitoring import run
 from adapter.pipeline import Trial, Workspace
 from adapter.screening import people
 from adapter.web.app import own_endpoint
@@ -54,8 +55,8 @@ def test_however_many_share_the_work_the_bytes_are_the_same(
     trial, workspace, _ = followed
     before = _written(workspace)
     for workers, size in ((1, 1), (1, 100), (2, 3)):
-        monkeypatch.setattr(monitoring, "_PEOPLE_A_STEP", size)
-        monitoring.monitor(trial, workspace, as_of=AS_OF, workers=workers)
+        monkeypatch.setattr(run, "_PEOPLE_A_STEP", size)
+        monitoring.monitor(trial, workspace, as_of=AS_OF, workers=workers, full=True)
         assert _written(workspace) == before
 
 
@@ -81,7 +82,7 @@ def test_the_same_day_leaves_the_same_bytes_and_no_draft(
     before = _written(workspace)
     report = monitoring.monitor(trial, workspace, as_of=AS_OF)
     assert _written(workspace) == before
-    assert set(before) == {"monitoring.ndjson", "results.json"}
+    assert set(before) == {"basis.ndjson", "monitoring.ndjson", "results.json"}
     assert not list(workspace.root.glob(".monitoring*"))
     assert monitoring.read_monitoring(workspace) == report
 
