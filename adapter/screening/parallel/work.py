@@ -32,8 +32,8 @@ from adapter.screening.parallel.roll import RollWriter, lines_for, names_any
 from adapter.screening.ties import Met, meet
 from adapter.source import nominate
 from adapter.source.ndjson import Block, Limits, type_of
-from adapter.source.patients import Candidates, hashes_of
-from adapter.source.places import Hashes
+from adapter.source.patients import Candidates
+from adapter.source.places import Hashes, hashes_of
 from adapter.source.ranges import Range, blocks_of, lines_at
 from adapter.trial import Trial, open_trial
 
