@@ -28,7 +28,8 @@ from adapter.screening.dropped import Sought
 from adapter.screening.judge import Judged, gathered
 from adapter.screening.lent import MemoryShelf
 from adapter.screening.ties import Met, together
-from adapter.source.nominate import PATIENT, STUDY, Linked, Nominated, candidates_of
+from adapter.source.nominate import PATIENT, STUDY, Identifier, Linked, Nominated, candidates_of
+from adapter.source.nominate import together as together_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -79,19 +80,11 @@ def nominated(
         named = scan(STUDY, frozenset[str], lambda some: running.studying(some, query.studies))
         studies = frozenset().union(*named)
     first = scan(query.resource_types, Nominated, lambda some: running.nominating(some, query, studies))
-    found = Nominated(
-        frozenset(name for one in first for name in one.ids),
-        frozenset(name for one in first for name in one.identifiers),
-        tuple(issue for one in first for issue in one.issues),
-    )
-    if not found.ids and not found.identifiers:
-        return candidates_of(found, Linked())
-    second = scan(PATIENT, Linked, lambda some: running.linking(some, found.identifiers))
-    linked = Linked(
-        frozenset(name for one in second for name in one.known),
-        frozenset(pair for one in second for pair in one.pairs),
-    )
-    return candidates_of(found, linked, moved)
+
+    def link(identifiers: frozenset[Identifier]) -> list[Linked]:
+        return scan(PATIENT, Linked, lambda some: running.linking(some, identifiers))
+
+    return candidates_of(together_of(first), link, moved)
 
 
 @contextmanager

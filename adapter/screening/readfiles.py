@@ -18,11 +18,11 @@ from adapter.source.nominate import (
     PATIENT,
     STUDY,
     Linked,
-    Nominated,
     candidates_of,
     linked_in,
     nominated_in,
     studies_in,
+    together,
 )
 
 T = TypeVar("T")
@@ -76,23 +76,14 @@ class ReadFiles:
             )
             for one in landing.files(query.resource_types)
         ]
-        found = Nominated(
-            frozenset[str]().union(*(one.ids for one in told)),
-            frozenset[tuple[str, str]]().union(*(one.identifiers for one in told)),
-            tuple(issue for one in told for issue in one.issues),
-        )
-        if not found.ids and not found.identifiers:
-            return candidates_of(found, Linked())
-        named = found.identifiers
-        links = [
-            self._once(one, ("linked", named), lambda one=one: linked_in(landing.blocks(one), named))  # type: ignore[misc]
-            for one in landing.files(PATIENT)
-        ]
-        linked = Linked(
-            frozenset[str]().union(*(one.known for one in links)),
-            frozenset[tuple[str, str]]().union(*(one.pairs for one in links)),
-        )
-        return candidates_of(found, linked, landing.moved)
+
+        def link(named: frozenset[tuple[str, str]]) -> list[Linked]:
+            return [
+                self._once(one, ("linked", named), lambda one=one: linked_in(landing.blocks(one), named))  # type: ignore[misc]
+                for one in landing.files(PATIENT)
+            ]
+
+        return candidates_of(together(told), link, landing.moved)
 
     def kept(self, landing: Landing, file: LandedFile, candidates: frozenset[str]) -> Kept:
         """What :meth:`Landing.resources` gives of one file for these candidates, dealt."""

@@ -17,6 +17,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -67,7 +68,8 @@ class Manifest(msgspec.Struct, frozen=True):
 
     ``generation`` counts up each time a landing takes the place of another. ``reread`` are the charts
     (``Type/patient``) read again alone since everything was last looked at. ``moved`` are pairs of Patient
-    ids to whom different versions of one resource belong (:mod:`adapter.source.moved`).
+    ids to whom different versions of one resource belong (:mod:`adapter.source.moved`); older programs did
+    not note them.
     """
 
     format: str
@@ -108,10 +110,16 @@ class Landing:
     def issues(self) -> tuple[Issue, ...]:
         return self.manifest.issues
 
-    @property
+    @cached_property
     def moved(self) -> Pairs:
-        """Pairs of Patient ids to whom different versions of one resource belong."""
-        return self.manifest.moved or ()
+        """Pairs of Patient ids to whom different versions of one resource belong; looked for now if an older
+        program landed this and did not note them."""
+        if self.manifest.moved is not msgspec.UNSET:
+            return self.manifest.moved
+        versions = Versions()
+        for file in self.manifest.files:
+            versions.look_at(NdjsonFile(self.path(file), self.limits, name=file.name))
+        return versions.moved()
 
     @property
     def lines(self) -> int:
@@ -260,7 +268,7 @@ def land_folder(
             tuple(files),
             coverage,
             tuple(found),
-            moved=versions.moved() or msgspec.UNSET,
+            moved=versions.moved(),
         )
         return writer.commit(manifest, limits)
 
@@ -338,7 +346,7 @@ class LandingWriter:
             tuple(coverage),
             tuple(issues),
             reread=tuple(sorted(reread)) or msgspec.UNSET,
-            moved=versions.moved() or msgspec.UNSET,
+            moved=versions.moved(),
         )
         return self.commit(manifest, limits)
 

@@ -10,21 +10,34 @@ twice the lines are looked at again; an export holds one version of each, and th
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 from zlib import crc32
 
 import msgspec
 import numpy as np
+import stringzilla as sz
 from numpy.typing import NDArray
 
 from adapter.source.ndjson import NdjsonFile
-from adapter.source.nominate import subjects_of
+from adapter.source.nominate import Identifier, linked_in, subjects_of
 from adapter.source.owners import BEGINNING, begin_alike
-from adapter.source.places import NO_HASH, Hashes, Places, hashes, hashes_of, line_bounds, texts_at
+from adapter.source.places import (
+    NO_HASH,
+    Hashes,
+    Places,
+    hashes,
+    hashes_of,
+    line_bounds,
+    only_of_its_line,
+    places,
+    texts_at,
+)
 
+_ANYWHERE = re.compile(rb'Patient/([^"/?#|\s\\]+)')
 _BLOCK = np.dtype([("start", "<u8"), ("size", "<u4"), ("hashes", "<u4")])
 _AT_ONCE = 2**23
 Pairs = tuple[tuple[str, str], ...]
@@ -60,7 +73,12 @@ def heads_of(block: bytes) -> Heads:
     known = np.zeros(len(ends), np.bool_)
     types: set[str] = set()
     if begins := BEGINNING.match(block):
-        lines = np.flatnonzero(begin_alike(block, starts, ends, begins[0]))
+        alike = begin_alike(block, starts, ends, begins[0])
+        if sz.count(block, b'"id"') != len(ends):
+            alike &= only_of_its_line(ends, places(block, b'"id"'))
+        if block.find(b"\\") >= 0:
+            alike[np.searchsorted(ends, places(block, b"\\u00"))] = False
+        lines = np.flatnonzero(alike)
         for rows, texts in texts_at(block, starts[lines] + len(begins[0]), b'"'):
             known[lines[rows]] = True
             found[lines[rows]] = hashes(texts) ^ _salt(begins[1].decode())
@@ -116,11 +134,16 @@ class Versions:
         return lines, types
 
     def moved(self) -> Pairs:
-        """Pairs of patients, each of whom has a version of the same resource."""
+        """Pairs of patients, each of whom has a version of the same resource.
+
+        Who is named by an identifier, beside another's id, is whoever bears it. Of a line that says nowhere
+        whose it is, anybody it names may be taken for its owner (:mod:`adapter.source.owners`).
+        """
         repeated = self._repeated()
         if not len(repeated):
             return ()
         owners: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        named: defaultdict[tuple[str, str], set[Identifier]] = defaultdict(set)
         for text in self._blocks_with(repeated):
             heads = heads_of(text)
             lines = text.split(b"\n")
@@ -129,10 +152,24 @@ class Versions:
                     resource = msgspec.json.decode(lines[number])
                 except _UNREADABLE:
                     continue
-                ids, _ = subjects_of(resource)
+                ids, identifiers = subjects_of(resource)
+                if (not ids and not identifiers) or lines[number].count(b'"resourceType"') > 1:
+                    ids |= {name.decode(errors="replace") for name in _ANYWHERE.findall(lines[number])}
                 owners[resource["resourceType"], resource["id"]] |= ids
+                named[resource["resourceType"], resource["id"]] |= identifiers
+        bearers = self._bearers(frozenset(one for key, ids in owners.items() if ids for one in named[key]))
+        for key, ids in owners.items():
+            ids.update(name for one in named[key] for name in bearers.get(one, ()))
         several = (sorted(ids) for ids in owners.values() if len(ids) > 1)
         return tuple(sorted({(ids[0], other) for ids in several for other in ids[1:]}))
+
+    def _bearers(self, identifiers: frozenset[Identifier]) -> Mapping[Identifier, set[str]]:
+        found: defaultdict[Identifier, set[str]] = defaultdict(set)
+        if identifiers:
+            blocks = (("", block) for file, _ in self._files for block in file.blocks())
+            for name, identifier in linked_in(blocks, identifiers).bearers:
+                found[identifier].add(name)
+        return found
 
     def _repeated(self) -> Hashes:
         """Ascending; looks at a part of all hashes at a time, so that memory does not grow with them."""

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from ahocorasick_rs import BytesAhoCorasick, MatchKind
@@ -26,6 +27,7 @@ from adapter.model.issue import Issue
 from adapter.source.anchors import Anchors
 from adapter.source.ndjson import Block
 
+N = TypeVar("N", bound=Hashable)
 Identifier = tuple[str, str]
 Blocks = Iterable[tuple[str, Block]]
 Reader = Callable[[frozenset[str]], Blocks]
@@ -33,7 +35,8 @@ Reader = Callable[[frozenset[str]], Blocks]
 STUDY = frozenset({"ResearchStudy"})
 PATIENT = frozenset({"Patient"})
 _SUBJECT_KEYS = ("subject", "patient", "individual", "beneficiary")
-_LITERAL = re.compile(r"(?:(?:^|/)Patient/|^urn:uuid:)([^/?#|\s]+)(?:/_history/[^/\s]+)?$")
+_LITERAL = re.compile(r"(?:(?:^|/)Patient/|^(?i:urn:(?:uuid|oid):))([^/?#|\s]+)(?:/_history/[^/\s]+)?$")
+_CONDITIONAL = re.compile(r"^Patient\?identifier=([^|]*)\|(.+)$")
 _ANYWHERE = re.compile(rb'Patient\\?/([^"/?#|\s\\]+)')
 _JSON = msgspec.json.Decoder()
 
@@ -47,10 +50,12 @@ class Nominated(NamedTuple):
 
 
 class Linked(NamedTuple):
-    """What some blocks say of patient records: ids of those that bear an identifier asked for, and links."""
+    """What some blocks say of patient records: who bears an identifier asked for, and links from a record to
+    another by its id (``pairs``) or by an identifier (``named``)."""
 
-    known: frozenset[str] = frozenset()
+    bearers: frozenset[tuple[str, Identifier]] = frozenset()
     pairs: frozenset[tuple[str, str]] = frozenset()
+    named: frozenset[tuple[str, Identifier]] = frozenset()
 
 
 def candidate_ids(read: Reader, query: CandidateQuery, moved: Iterable[tuple[str, str]] = ()) -> Candidates:
@@ -63,9 +68,7 @@ def candidate_ids(read: Reader, query: CandidateQuery, moved: Iterable[tuple[str
     """
     studies = studies_in(read(STUDY), query.studies) if query.studies else frozenset()
     found = nominated_in(read(query.resource_types), query, studies)
-    if found.ids or found.identifiers:
-        return candidates_of(found, linked_in(read(PATIENT), found.identifiers), moved)
-    return candidates_of(found, Linked())
+    return candidates_of(found, lambda asked: [linked_in(read(PATIENT), asked)], moved)
 
 
 def studies_in(blocks: Blocks, names: frozenset[str]) -> frozenset[str]:
@@ -88,33 +91,67 @@ def nominated_in(blocks: Blocks, query: CandidateQuery, studies: frozenset[str])
 
 def linked_in(blocks: Blocks, identifiers: frozenset[Identifier]) -> Linked:
     """Third pass; ``identifiers`` are what the second found anywhere."""
-    known: set[str] = set()
+    bearers: set[tuple[str, Identifier]] = set()
     pairs: set[tuple[str, str]] = set()
+    named: set[tuple[str, Identifier]] = set()
     for _, _, _, resource in hits(blocks, frozenset({"link", *(value for _, value in identifiers)})):
         if not isinstance(resource, dict) or resource.get("resourceType") != "Patient":
             continue
         own = resource.get("id")
         if not isinstance(own, str):
             continue
-        if _identifiers(resource.get("identifier")) & identifiers:
-            known.add(own)
-        pairs.update((own, other) for other in linked_patients(resource))
-    return Linked(frozenset(known), frozenset(pairs))
+        bearers.update((own, one) for one in _identifiers(resource.get("identifier")) & identifiers)
+        ids, others = _linked(resource)
+        pairs.update((own, other) for other in ids)
+        named.update((own, other) for other in others)
+    return Linked(frozenset(bearers), frozenset(pairs), frozenset(named))
 
 
-def candidates_of(found: Nominated, linked: Linked, moved: Iterable[tuple[str, str]] = ()) -> Candidates:
+def together(parts: Iterable[Nominated]) -> Nominated:
+    """Whom several blocks nominate, from what each does."""
+    every = tuple(parts)
+    return Nominated(
+        frozenset(name for one in every for name in one.ids),
+        frozenset(name for one in every for name in one.identifiers),
+        tuple(issue for one in every for issue in one.issues),
+    )
+
+
+def candidates_of(
+    found: Nominated,
+    link: Callable[[frozenset[Identifier]], Iterable[Linked]],
+    moved: Iterable[tuple[str, str]] = (),
+) -> Candidates:
     """What the passes come to: the nominated, those known by an identifier, every record linked to one.
 
-    So is whoever has another version of a resource of theirs: read alone, either would be misread. They are
-    one group for reading only; that they are one person nobody says.
+    ``link`` is the third pass, for some identifiers; it is made once more if a record is linked by others.
+    Whoever has another version of a resource of theirs is a candidate too: read alone, either would be
+    misread. They are one group for reading only; that they are one person nobody says.
     """
-    neighbours: defaultdict[str, set[str]] = defaultdict(set)
-    for own, other in (*linked.pairs, *moved):
+    linked = _linked_of(found, link)
+    neighbours: defaultdict[str | Identifier, set[str | Identifier]] = defaultdict(set)
+    ties: Iterable[tuple[str, str | Identifier]] = chain(linked.bearers, linked.pairs, linked.named, moved)
+    for own, other in ties:
         neighbours[own].add(other)
         neighbours[other].add(own)
-    ids = frozenset(closure(found.ids | linked.known, neighbours))
+    reached = closure(found.ids | found.identifiers, neighbours)
+    ids = frozenset(one for one in reached if isinstance(one, str))
     issues = tuple(sorted(found.issues, key=lambda issue: issue.reference))
     return Candidates(ids, issues, len(issues))
+
+
+def _linked_of(found: Nominated, link: Callable[[frozenset[Identifier]], Iterable[Linked]]) -> Linked:
+    if not found.ids and not found.identifiers:
+        return Linked()
+    parts = tuple(link(found.identifiers))
+    named = frozenset(identifier for one in parts for _, identifier in one.named)
+    if not named <= found.identifiers:
+        parts = tuple(link(found.identifiers | named))
+    return Linked(
+        frozenset(pair for one in parts for pair in one.bearers),
+        frozenset(pair for one in parts for pair in one.pairs),
+        frozenset(pair for one in parts for pair in one.named),
+    )
 
 
 def hits(blocks: Blocks, needles: frozenset[str]) -> Iterator[tuple[str, int, bytes, Any]]:
@@ -221,24 +258,44 @@ def subjects_of(resource: dict[str, Any]) -> tuple[set[str], set[Identifier]]:
         for reference in (ref for key in _SUBJECT_KEYS for ref in _list(holder.get(key))):
             if not isinstance(reference, dict):
                 continue
+            own, others = _named(reference)
+            ids |= own
+            identifiers |= others
             literal = reference.get("reference")
-            if isinstance(literal, str) and (match := _LITERAL.search(literal)):
-                ids.add(match[1])
-            elif isinstance(literal, str) and literal.startswith("#"):
+            if isinstance(literal, str) and literal.startswith("#"):
                 for inner in contained:
                     if inner.get("id") == literal[1:]:
                         identifiers |= _identifiers(inner.get("identifier"))
-            identifiers |= _identifiers(reference.get("identifier"))
     return ids, identifiers
+
+
+def _named(reference: dict[str, Any]) -> tuple[set[str], set[Identifier]]:
+    """Patient ids and identifiers by which a reference names somebody, in any spelling of R4, 2.3.0.1."""
+    identifiers = _identifiers(reference.get("identifier"))
+    literal = reference.get("reference")
+    text = literal.strip() if isinstance(literal, str) else ""
+    if match := _LITERAL.search(text):
+        return {match[1]}, identifiers
+    if match := _CONDITIONAL.match(text):
+        identifiers.add((match[1], match[2]))
+    return set(), identifiers
 
 
 def linked_patients(patient: dict[str, Any]) -> Iterator[str]:
     """Ids of the records a Patient is linked to, whatever the type of the link."""
+    yield from sorted(_linked(patient)[0])
+
+
+def _linked(patient: dict[str, Any]) -> tuple[set[str], set[Identifier]]:
+    ids: set[str] = set()
+    identifiers: set[Identifier] = set()
     for link in _list(patient.get("link")):
         other = link.get("other") if isinstance(link, dict) else None
-        literal = other.get("reference") if isinstance(other, dict) else None
-        if isinstance(literal, str) and (match := _LITERAL.search(literal)):
-            yield match[1]
+        if isinstance(other, dict):
+            own, others = _named(other)
+            ids |= own
+            identifiers |= others
+    return ids, identifiers
 
 
 def holds(raw: bytes, needles: frozenset[str]) -> bool:
@@ -247,9 +304,9 @@ def holds(raw: bytes, needles: frozenset[str]) -> bool:
     return resource is not None and _compiled(needles).in_strings(resource)
 
 
-def closure(ids: Iterable[str], linked: dict[str, set[str]]) -> set[str]:
+def closure(ids: Iterable[N], linked: Mapping[N, Collection[N]]) -> set[N]:
     """Everything reachable over undirected links; cycles are harmless."""
-    reached: set[str] = set()
+    reached: set[N] = set()
     waiting = list(ids)
     while waiting:
         name = waiting.pop()

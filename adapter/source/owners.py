@@ -12,6 +12,7 @@ that is not proven. A line of a patient's record is proven only if all of this h
   the last (RFC 8259 section 4);
 - it holds neither ``urn:uuid:``, ``Bundle"`` nor ``Parameters"``, and no escape that may spell a mark, a name
   or a slash (``\\u00``, ``\\/``);
+- it is no Patient, Medication or ResearchStudy: nobody owns these, whomever an element of theirs names;
 - ``contained"`` is not in it, or once, as the key of a plain list, and the form stands outside of that.
 
 A Patient is its own if it begins with its type and id, says each once, and names nobody.
@@ -46,6 +47,8 @@ from adapter.source.places import (
 KEYS = (b'subject"', b'patient"', b'individual"', b'beneficiary"')
 _NAME = b"Patient/"
 _CONTAINED = b'contained"'
+_TYPE = b'"resourceType"'
+OWNERLESS = (b"Patient", b"Medication", b"ResearchStudy")
 _RARE = (b"urn:uuid:", b'Bundle"', b'Parameters"')
 _BACKSLASH = ord("\\")
 # How an object goes on from a quote to its end, none of its own members called reference: strings, and
@@ -57,6 +60,7 @@ _PLAIN_END = re.compile(
 )
 # How nearly every producer begins a line.
 BEGINNING = re.compile(rb'\{"resourceType": ?"([A-Za-z]{1,64})", ?"id": ?"')
+_TYPE_FIRST = re.compile(rb'\{"resourceType": ?"([A-Za-z]{1,64})"')
 # Below this, reading line by line is as fast.
 SMALL = 2**13
 
@@ -91,6 +95,7 @@ _FORMS = tuple(
 
 _RARE_IN_PATIENTS = Marks((_CONTAINED, *_RARE))
 _RARE_BESIDE = {key: Marks((_CONTAINED, *_RARE, *(other for other in KEYS if other != key))) for key in KEYS}
+_OF_NOBODY = Marks([kind + b'"' for kind in OWNERLESS])
 
 
 class Proven(NamedTuple):
@@ -129,6 +134,10 @@ def _records(block: bytes, form: _Form, names: Places) -> Proven:
         else:
             contained.append(place)
     found.doubt_escapes(block)
+    if not _all_of_owned_type(block, starts):
+        for _, place in _OF_NOBODY.found(block):
+            if _may_be_type(block, place):
+                found.doubt(place)
     if contained:
         owners = np.full(len(ends), -1, np.int64)
         owners[lines] = at
@@ -149,6 +158,24 @@ def _patients(block: bytes, begins: bytes, names: Places) -> Proven:
         found.doubt(place)
     found.doubt_escapes(block)
     return found.proven()
+
+
+def _all_of_owned_type(block: bytes, starts: Places) -> bool:
+    """Whether all lines begin with one type, which is one that belongs to somebody."""
+    begins = begins_owned(block)
+    return bool(begins) and bool(strings_at(block, starts, begins).all())
+
+
+def begins_owned(text: bytes) -> bytes:
+    """How a line begins, if it says its type at once and that is one that belongs to somebody; else ""."""
+    begins = _TYPE_FIRST.match(text)
+    return begins[0] if begins and begins[1] not in OWNERLESS else b""
+
+
+def _may_be_type(block: bytes, place: int) -> bool:
+    """Whether a word may be the value of ``resourceType``; not that of a Reference's ``type``, say."""
+    before = block[max(0, place - 64) : place - 1].rstrip().removesuffix(b":").rstrip()
+    return len(before) < len(_TYPE) or before.endswith(_TYPE)
 
 
 def begin_alike(block: bytes, starts: Places, ends: Places, begins: bytes) -> NDArray[np.bool_]:

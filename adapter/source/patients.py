@@ -15,7 +15,7 @@ import numpy as np
 from ahocorasick_rs import BytesAhoCorasick, MatchKind
 from numpy.typing import NDArray
 
-from adapter.source.owners import prove
+from adapter.source.owners import OWNERLESS, begins_owned, prove
 from adapter.source.places import NO_HASH, Hashes, Places, hashes_of
 
 # A line that stays whoever the candidates are; no id has this hash.
@@ -116,7 +116,10 @@ def patients_in(line: bytes) -> Sequence[bytes]:
             spelled = msgspec.json.encode(msgspec.json.decode(line))
         if b"Patient" not in spelled or _ALWAYS_KEPT.find_matches_as_indexes(spelled):
             return ()
-        owners = _owners(_OWN.decode(spelled))
+        own = _OWN.decode(spelled)
+        # Of a type said twice the first is believed, as where whole blocks are proven.
+        ownerless = own.resourceType.encode() in OWNERLESS and not begins_owned(line)
+        owners = _itself(own) if ownerless else _owners(own)
     except (msgspec.MsgspecError, RecursionError, UnicodeError):
         return ()
     if not owners:
@@ -125,10 +128,13 @@ def patients_in(line: bytes) -> Sequence[bytes]:
     return owners if owners == others else tuple({*owners, *others})
 
 
+def _itself(own: _Own) -> list[bytes]:
+    """A Patient is its own; other resources that nobody owns may be anybody's."""
+    return [own.id.encode()] if own.resourceType == "Patient" and own.id else []
+
+
 def _owners(own: _Own) -> list[bytes]:
     """Who is said to be the owner, in every place where that is said; nobody if one of them does not tell."""
-    if own.resourceType == "Patient":
-        return [own.id.encode()] if own.id else []
     said = own.subjects()
     if not said:
         return []

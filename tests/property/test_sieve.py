@@ -230,6 +230,11 @@ HARD = {
     "said again after a quote": r'{"subject":{"reference":"Patient/p2","display":"\"}","reference":""}}',
     "subject in the spelling of another": '{"subject":[],"x":{"reference":"Patient/p2"}}',
     "key escaped": r'{<ELSE>,"\u0073ubject":<ID>}',
+    "a Patient whose element names another": '{"resourceType":"Patient","id":"p1","x":{<ELSE>}}',
+    "a Medication whose element names a patient": '{"id":"m", "resourceType" : "Medication","x":{<ELSE>}}',
+    "a Medication with a subject": '{"resourceType":"Medication","id":"m",<ELSE>}',
+    "a study with a subject": '{<ELSE>,"resourceType":\t"ResearchStudy"}',
+    "a Medication after all": '{"x":1,"resourceType":"Observation",<ELSE>,"resourceType":"Medication"}',
     "named in an unclosed line": '{<ELSE>,"a":"Patient/p1',
 }
 
@@ -250,6 +255,7 @@ def test_lines_with_someone_else_in_first_place_survive(line: str) -> None:
         '{"subject"  :\t{"type":"Patient","reference":"https://ehr.example/fhir/Patient/p2/_history/7"}}',
         '{"subject":{"reference":"Patient/p2"},"contained":[{"id":"m"},{"subject":{"reference":"Patient/p2"}}]}',
         '{"text":"\\u003cb\\u003e\\u819c","subject":{"reference":"Patient/p2"}}',
+        '{"resourceType":"Observation","subject":{"reference":"Patient/p2","type":"Patient"}}',
         '{"subject":{"reference":"Patient/p2"},"participant":[{"individual":{"reference":"Practitioner/1"}}]}',
     ],
 )

@@ -27,14 +27,18 @@ from hypothesis import strategies as st
 from adapter import screening
 from adapter.demo.hospital import PLANTED, everyone
 from adapter.demo.pharmacy import formulary
+from adapter.mappers import map_resources
+from adapter.mappers.terminology.vocabulary import candidate_query
+from adapter.screening import dropped
 from adapter.source import landing as reading
 from adapter.source import owners
-from adapter.source.landing import land_folder
+from adapter.source.landing import land_folder, open_landing
 from adapter.source.sieve import Kept
 from adapter.trial import Workspace, open_trial
 from tests.property.test_sieve import dice_of, written
 
 TRIAL = open_trial()
+QUERY = candidate_query(TRIAL.terminology, TRIAL.protocol.candidates, TRIAL.protocol.id)
 AS_OF = date(2019, 6, 3)
 NOW = datetime(2019, 6, 3, 12, tzinfo=UTC)
 ENCODER = msgspec.json.Encoder(decimal_format="number")
@@ -113,6 +117,8 @@ class Hurt:
         "merged",
         "moved",
         "display",
+        "spelled",
+        "nested",
     )
 
     def _plain(self, row: Row) -> str:
@@ -192,6 +198,19 @@ class Hurt:
         inner: Row = {"resourceType": "Observation", "id": "in", "status": "final", "code": {"text": "x"}}
         row["contained"] = [inner | {"subject": {"reference": f"Patient/{self._other()}"}}]
 
+    def spelled(self, row: Row) -> None:
+        """Literal references that are not as FHIR has them, and are read all the same."""
+        name = self._other()
+        some = [f" Patient/{name} ", f"URN:UUID:{name}", f"urn:oid:{name}", f"/Patient/{name}"]
+        self._say(row, {"reference": self.dice.choice(some)})
+
+    def nested(self, row: Row) -> None:
+        """The only subject, if the row had one, is said in an element where FHIR has none."""
+        if key := owner_key(row):
+            row["note"] = [{key: row.pop(key)}]
+        else:
+            row["note"] = [{"subject": {"reference": f"Patient/{self._other()}"}}]
+
     def second(self, row: Row) -> None:
         if row["resourceType"] == "Observation":
             row["performer"] = [{"reference": f"Patient/{self._other()}"}]
@@ -203,9 +222,14 @@ class Hurt:
     def merged(self, _: Row) -> None:
         patients = [row for row in self.rows if row["resourceType"] == "Patient"]
         kind = self.dice.choice(["replaces", "replaced-by", "seealso", "refer"])
-        self.dice.choice(patients)["link"] = [
-            {"type": kind, "other": {"reference": f"Patient/{self._other()}"}}
-        ]
+        other: Row = self.dice.choice(
+            [
+                {"reference": f"Patient/{self._other()}"},
+                {"identifier": {"system": "urn:mrn", "value": self._other()}},
+                {"reference": f"Patient?identifier=urn:mrn|{self._other()}"},
+            ]
+        )
+        self.dice.choice(patients)["link"] = [{"type": kind, "other": other}]
 
     def moved(self, row: Row) -> None:
         """A newer version belongs to somebody else."""
@@ -215,7 +239,7 @@ class Hurt:
         self.rows.append(newer)
 
     def _twice(self, row: Row) -> None:
-        """The owner said twice in one line: JSON readers take the last."""
+        """The owner, or the id, said twice in one line: JSON readers take the last."""
         key = owner_key(row)
         text = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
         if not key:
@@ -228,6 +252,8 @@ class Hurt:
                 f'{{"{key}":{other},{text[1:]}',
                 text.replace(f'"{key}":{{', f'"{key}":{{{inner},', 1),
                 text.replace(f'"{key}":', '"\\u00' + f'{ord(key[0]):02x}{key[1:]}":', 1),
+                f'{text[:-1]},"id":"{self.dice.choice(self.rows)["id"]}"}}',
+                f'{text[:-1]},"\\u0069d":"{self.dice.choice(self.rows)["id"]}"}}',
                 text[:-7],
                 "",
             ]
@@ -247,6 +273,20 @@ class Hurt:
 def everything(block: bytes, _: frozenset[str]) -> list[Kept]:
     lines = (Kept(at, line.strip()) for at, line in enumerate(block.split(b"\n")))
     return [one for one in lines if one.line]
+
+
+def everybody_of_interest(workspace: Workspace) -> set[str]:
+    """Who has a fact that the protocol's candidates clause asks for, by mapping every line."""
+    lines = open_landing(workspace.landing).resources()
+    facts = map_resources(lines, terminology=TRIAL.terminology, zone=TRIAL.site.zone)
+    asked = {*TRIAL.protocol.candidates.events, *TRIAL.protocol.candidates.findings}
+    ours = TRIAL.protocol.id
+    events = (
+        one
+        for one in facts.events
+        if "research" not in one.category or ours in one.attribute("study_identifier")
+    )
+    return {one.subject for one in (*events, *facts.findings) if one.concept in asked} - {""}
 
 
 def evidence(found: screening.Screening) -> list[object]:
@@ -332,6 +372,8 @@ def test_verdicts_are_those_of_parsing_everything(data: st.DataObject) -> None:
         land_folder(export, workspace.landing, now=NOW, copy=False)
         sieved = screening.screen(TRIAL, workspace, as_of=AS_OF, full=True)
         patch.setattr(reading, "sieve", everything)
+        patch.setattr(dropped, "sieve", lambda lines, _: lines)
         parsed = screening.screen(TRIAL, workspace, as_of=AS_OF, full=True)
         assert sieved.decisions == parsed.decisions
+        assert everybody_of_interest(workspace) <= open_landing(workspace.landing).candidates(QUERY).ids
         assert evidence(sieved) == evidence(parsed)

@@ -43,21 +43,14 @@ def nominated(run: Underway) -> Nomination:
         ",".join(sorted(query.resource_types)),
     )
     found = _nominations(run, asked, query, studies)
-    ids = frozenset(name for one in found for name in one.ids)
-    identifiers = frozenset(name for one in found for name in one.identifiers)
-    links: list[nominate.Linked] = []
-    if ids or identifiers:
+
+    def link(identifiers: frozenset[nominate.Identifier]) -> list[nominate.Linked]:
         named = sha256(*(f"{system} {value}" for system, value in sorted(identifiers)))
         pieces = run.of(nominate.PATIENT)
-        links = _passed(run, "records", pieces, named, nominate.Linked, work.linked, identifiers)
-    candidates = nominate.candidates_of(
-        nominate.Nominated(ids, identifiers, ()),
-        nominate.Linked(
-            frozenset(name for one in links for name in one.known),
-            frozenset(pair for one in links for pair in one.pairs),
-        ),
-        run.landing.moved,
-    )
+        return _passed(run, "records", pieces, named, nominate.Linked, work.linked, identifiers)
+
+    whom = nominate.together(found)._replace(issues=())
+    candidates = nominate.candidates_of(whom, link, run.landing.moved)
     return Nomination(candidates, list(zip(run.ranges, (one.issues for one in found), strict=True)))
 
 
