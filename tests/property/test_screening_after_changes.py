@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +21,8 @@ from hypothesis import strategies as st
 
 from adapter.mappers.terminology.vocabulary import candidate_query
 from adapter.screening.deal import deal, patients_about
-from adapter.screening.parallel import work
+from adapter.screening.parallel import units, work
+from adapter.screening.parallel.parts import Record
 from adapter.screening.parallel.run import screen_in_parts
 from adapter.screening.parallel.underway import Cut
 from adapter.screening.task import Task
@@ -219,3 +221,37 @@ def test_of_old_files_only_what_names_a_new_candidate_is_dealt_again(
     assert screened(0, 1) == []
     assert screened(0) == ["chart-1"]
     assert screened(0) == []
+
+
+def test_where_nothing_changed_no_kept_line_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what an older program left in another form is as if it were not there."""
+    dice = random.Random(5)  # noqa: S311 - data, no secret
+    export, workspace = Export(dice), Workspace(tmp_path / "workspace")
+    export.land(tmp_path / "export", workspace)
+    read: list[Path] = []
+    real = units.records_in
+
+    def reading(path: Path, slots: Sequence[int]) -> Iterator[Record]:
+        read.append(path)
+        return real(path, slots)
+
+    monkeypatch.setattr(units, "records_in", reading)
+
+    def screened() -> dict[Path, int]:
+        read.clear()
+        cut = Cut(range=20_000, batch=20_000)
+        landing = open_landing(workspace.landing)
+        screen_in_parts(Task(TRIAL, workspace, AS_OF), landing, lambda _: None, workers=1, cut=cut)
+        files = (workspace.root / ".screening-work").glob("judged-*.rows")
+        return {path: path.stat().st_ino for path in files}
+
+    first = screened()
+    assert read
+    expected = left(workspace.screening)
+    assert screened() == first
+    assert not read
+    for path in first:
+        path.write_bytes(b"\x90" + (0).to_bytes(8, "little"))
+    assert screened() != first
+    assert read
+    assert left(workspace.screening) == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 
 from adapter.screening.deal import Node
@@ -33,22 +34,38 @@ def sizes_of(parts: Sequence[PartOf], slots: int) -> list[int]:
 
 def spans_of(sizes: list[int], bytes_each: int, workers: int) -> list[tuple[Span, ...]]:
     """The spans of slots of each batch: few enough batches to be merged at once, each of spans small enough
-    to be held, and enough of them that no worker is idle."""
-    each = max(1, min(bytes_each, sum(sizes) // (workers * 4)))
-    spans = list(_spans(sizes, each))
-    a_batch = -(-len(spans) // MOST)
-    return [tuple(spans[at : at + a_batch]) for at in range(0, len(spans), a_batch)]
+    to be held, and enough of them that no worker is idle.
+
+    All are halves of halves, so that a few lines more leave most of them where they were. A third of a
+    worker's share lies between two halves, which mere chance seldom gets past.
+    """
+    most = max(1, min(bytes_each, sum(sizes) // (workers * 3)))
+    limit = max(most, sum(sizes) // (MOST // 2))
+    before = [0, *accumulate(sizes)]
+    while len(batches := _held(before, _halves(before, (0, len(sizes) - 1), limit))) > MOST:
+        limit *= 2
+    return [tuple(_held(before, _halves(before, batch, most))) for batch in batches]
 
 
-def _spans(sizes: list[int], each: int) -> Iterator[Span]:
-    first = held = 0
-    for slot, size in enumerate(sizes):
-        held += size
-        if held >= each:
-            yield first, slot
-            first, held = slot + 1, 0
-    if first < len(sizes):
-        yield first, len(sizes) - 1
+def _held(before: list[int], spans: Iterable[Span]) -> list[Span]:
+    """Spans of which none is empty but where all are: lines may come there from others."""
+    found: list[Span] = []
+    for first, last in spans:
+        if found and (before[last + 1] == before[first] or before[found[-1][1] + 1] == before[found[-1][0]]):
+            first = found.pop()[0]
+        found.append((first, last))
+    return found
+
+
+def _halves(before: list[int], span: Span, limit: int) -> Iterator[Span]:
+    """A span, or its halves if it holds more than a limit; ``before`` are the bytes before each slot."""
+    first, last = span
+    if first == last or before[last + 1] - before[first] <= limit:
+        yield span
+        return
+    middle = (first + last) // 2
+    yield from _halves(before, (first, middle), limit)
+    yield from _halves(before, (middle + 1, last), limit)
 
 
 def moves(tied: Mapping[Node, Node], slots: int) -> dict[Node, int]:
@@ -67,19 +84,6 @@ def touching(moved: Mapping[Node, int], own: tuple[Span, ...], slots: int) -> di
         node: slot
         for node, slot in moved.items()
         if first <= slot <= last or first <= slot_of(node, slots) <= last
-    }
-
-
-def origins(moved: Mapping[Node, int], own: tuple[Span, ...], slots: int) -> dict[Span, tuple[int, ...]]:
-    """From which other slots nodes come into each span."""
-    return {
-        (first, last): tuple(
-            sorted(
-                {slot_of(node, slots) for node, slot in moved.items() if first <= slot <= last}
-                - set(range(first, last + 1))
-            )
-        )
-        for first, last in own
     }
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+import struct
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -12,51 +13,25 @@ import msgspec
 
 from adapter.model.coverage import Coverage
 from adapter.model.decision import Decision
-from adapter.model.resource import RawResource
-from adapter.screening.deal import Node, closed, lookups
 from adapter.screening.judge import Basis, Former, Question, by_subject, judge
 from adapter.screening.parallel import verdicts
-from adapter.screening.parallel.parts import Record, records_of, slot_of
 from adapter.screening.parallel.shelf import DiskShelf
-from adapter.screening.parallel.work import brief, parts_in, trial_of, wanted_in
-from adapter.source.changes import head_of
-from adapter.source.ndjson import type_of
+from adapter.screening.parallel.units import Batch, Sources, fingerprint, lent_to, lines_of, within
+from adapter.screening.parallel.verdicts import JudgedUnit
+from adapter.screening.parallel.work import brief, trial_of, wanted_in
 
 _WIRE = msgspec.msgpack
-
-
-class Batch(NamedTuple):
-    """Runs of slots to be judged one after the other. ``moved`` says of tied nodes to which slot they go,
-    ``origins`` from which slots such nodes come. ``former`` are files with results of earlier runs."""
-
-    spans: tuple[tuple[int, int], ...]
-    slots: int
-    moved: Mapping[Node, int]
-    origins: Mapping[tuple[int, int], tuple[int, ...]]
-    parts: Path
-    shelf: Path
-    wanted: Path
-    coverage: Path
-    gaps: tuple[Coverage, ...]
-    settings: bytes
-    former: tuple[Path, ...]
-    target: Path
-
-    @property
-    def first(self) -> int:
-        return self.spans[0][0]
-
-    @property
-    def last(self) -> int:
-        return self.spans[-1][1]
+_Known = Mapping[int, tuple[Path, JudgedUnit]]
 
 
 class Done(NamedTuple):
-    """A batch that was judged: how many units, and how many of them were not taken from an earlier run."""
+    """A batch that was judged: how many units, how many of them were not taken from an earlier run, and how
+    many people keep their decision."""
 
     target: Path
     units: int
     anew: int
+    reused: int
 
 
 @lru_cache(maxsize=1)
@@ -65,81 +40,61 @@ def _coverage_in(path: Path) -> Mapping[str, tuple[Coverage, ...]]:
 
 
 def judged(batch: Batch) -> Done:
-    """Judge the units of a batch, but for those of which an earlier run left the same."""
-    asked = brief()
-    wanted, coverage = wanted_in(batch.wanted), _coverage_in(batch.coverage)
+    """Judge the units of a batch. Those whose lines come from the same parts are not read; where all do, what
+    is there of the batch stays as it is."""
+    asked, coverage = brief(), _coverage_in(batch.coverage)
+    known = {} if asked.full else _former(batch)
+    sources = Sources(batch)
+    named = sources.of_all()
+    same = {
+        slot
+        for slot, source in named.items()
+        if (former := known.get(slot)) is not None
+        and former[1].source == source
+        and former[1].covered == covered(coverage, former[1].subjects)
+    }
+    reused = sum(len(known[slot][1].subjects) for slot in same)
+    if len(same) == len(named) and _is_whole(batch.target, known, same):
+        return Done(batch.target, len(same), 0, reused)
+    wanted = wanted_in(batch.wanted)
     question = Question(trial_of(asked), asked.as_of, wanted, coverage, batch.gaps, asked.rules)
-    before = {} if asked.full else _former(batch)
     shelf = DiskShelf(batch.shelf)
     out = verdicts.VerdictWriter(batch.target)
     anew = 0
-    for slot, own in (unit for span in batch.spans for unit in _gathered(batch, span)):
-        lent = _lent(own, shelf, slot, batch)
-        fingerprint = _fingerprint(own, lent, batch.settings, wanted)
-        known = before.get(slot)
-        if known is not None and known[1].fingerprint == fingerprint:
-            unit = known[1]
-            if unit.covered == covered(coverage, unit.subjects):
-                found = verdicts.judged_of(*known)
-                out.add(slot, fingerprint, unit.subjects, unit.covered, found)
+    for span in batch.spans:
+        lines = lines_of(batch, sources, set(within(named.keys() - same, span)))
+        for slot in sorted({*within(same, span), *lines}):
+            former = known.get(slot)
+            print_ = b""
+            if slot not in same:
+                lent = lent_to(lines[slot], shelf, slot, batch.slots)
+                print_ = fingerprint(lines[slot], lent, batch.settings, wanted)
+            if former is not None and (slot in same or _stands(former[1], print_, coverage)):
+                path, unit = former
+                out.add(slot, named[slot], unit.fingerprint, unit.covered, verdicts.judged_of(path, unit))
+                reused += 0 if slot in same else len(unit.subjects)
                 continue
-        found = judge(
-            (raw for _, raw in own), lent, question, _decisions(*known) if known is not None else None
-        )
-        subjects = tuple(person.subject for person in found.people)
-        out.add(slot, fingerprint, subjects, covered(coverage, subjects), found)
-        anew += 1
+            decided = _decisions(*former) if former is not None else None
+            found = judge((raw for _, raw in lines[slot]), lent, question, decided)
+            subjects = tuple(person.subject for person in found.people)
+            out.add(slot, named[slot], print_, covered(coverage, subjects), found)
+            reused += found.reused
+            anew += 1
     shelf.close()
-    return Done(batch.target, out.finish(), anew)
+    return Done(batch.target, out.finish(), anew, reused)
 
 
-def _gathered(batch: Batch, span: tuple[int, int]) -> Iterator[tuple[int, list[tuple[Record, RawResource]]]]:
-    """The lines of each unit of a run of slots, wherever they were dealt to first."""
-    first, last = span
-    found: dict[int, list[tuple[Record, RawResource]]] = {}
-    others = [(one, one) for one in batch.origins.get(span, ())]
-    for part in parts_in(batch.parts):
-        for start, end in (span, *others):
-            for record in records_of(part.path, start, end):
-                slot = batch.moved.get(record.node, -1)
-                slot = slot_of(record.node, batch.slots) if slot < 0 else slot
-                if first <= slot <= last:
-                    raw = RawResource(
-                        record.line, f"{part.name}:{part.before + record.number}", type_of(record.line)
-                    )
-                    found.setdefault(slot, []).append((record, raw))
-    yield from sorted(found.items())
+def _stands(unit: JudgedUnit, print_: bytes, coverage: Mapping[str, tuple[Coverage, ...]]) -> bool:
+    return unit.fingerprint == print_ and unit.covered == covered(coverage, unit.subjects)
 
 
-def _lent(
-    own: list[tuple[Record, RawResource]], shelf: DiskShelf, slot: int, batch: Batch
-) -> list[RawResource]:
-    """What the unit may look up and is judged elsewhere. Lent lines are never tied: their slot is known."""
-    keys = {key for _, raw in own for key in lookups(raw.line)}
-    found = (shelf.resource(number) for number in closed(keys, shelf))
-    return [raw for node, raw in found if slot_of(node, batch.slots) != slot]
-
-
-def _fingerprint(
-    own: list[tuple[Record, RawResource]],
-    lent: Iterable[RawResource],
-    settings: bytes,
-    wanted: frozenset[str],
-) -> bytes:
-    """Of all that a unit's result depends on but coverage: lines in any order, their place where it may show,
-    and whether a patient's record was asked for."""
-    lines = sorted(_digest(record, raw, wanted) for record, raw in own)
-    used = sorted(hashlib.sha256(raw.line).digest() for raw in lent)
-    return hashlib.sha256(b"".join([settings, *lines, b"lent", *used])).digest()
-
-
-def _digest(record: Record, raw: RawResource, wanted: frozenset[str]) -> bytes:
-    digest = hashlib.sha256(raw.line)
-    if not record.named:
-        digest.update(f"\n{raw.where}".encode())
-    if raw.resource_type == "Patient":
-        digest.update(f"\n{head_of(raw.line).id in wanted}".encode())
-    return digest.digest()
+def _is_whole(target: Path, known: _Known, slots: set[int]) -> bool:
+    """Whether a file holds these units and no others."""
+    return (
+        target.exists()
+        and all(known[slot][0] == target for slot in slots)
+        and len(verdicts.contents_of(target).units) == len(slots)
+    )
 
 
 def covered(coverage: Mapping[str, tuple[Coverage, ...]], subjects: Iterable[str]) -> bytes:
@@ -148,16 +103,19 @@ def covered(coverage: Mapping[str, tuple[Coverage, ...]], subjects: Iterable[str
     return hashlib.sha256(_WIRE.encode(rows)).digest()
 
 
-def _former(batch: Batch) -> dict[int, tuple[Path, verdicts.JudgedUnit]]:
-    found: dict[int, tuple[Path, verdicts.JudgedUnit]] = {}
+def _former(batch: Batch) -> _Known:
+    """What earlier runs left of the units; nothing where an older program wrote it otherwise."""
+    found: dict[int, tuple[Path, JudgedUnit]] = {}
     for path in batch.former:
-        for unit in verdicts.contents_of(path).units:
-            if batch.first <= unit.slot <= batch.last:
-                found[unit.slot] = path, unit
+        try:
+            units = verdicts.contents_of(path).units
+        except (msgspec.MsgspecError, struct.error):
+            continue
+        found.update((unit.slot, (path, unit)) for unit in units if batch.first <= unit.slot <= batch.last)
     return found
 
 
-def _decisions(path: Path, unit: verdicts.JudgedUnit) -> Former:
+def _decisions(path: Path, unit: JudgedUnit) -> Former:
     """What was decided of a unit before something in it changed; it may still stand for most people."""
     return {
         person.subject: (

@@ -18,7 +18,7 @@ from adapter.screening.judge import lost_by_all
 from adapter.screening.parallel import roll, work
 from adapter.screening.parallel.batches import slots_for
 from adapter.screening.parallel.beyond import beyond
-from adapter.screening.parallel.parts import BUCKETS, PartWriter, account_of, lent_of
+from adapter.screening.parallel.parts import BUCKETS, PartWriter, account_of, lends, lent_of
 from adapter.screening.parallel.passes import Nomination
 from adapter.screening.parallel.shelf import write_shelf
 from adapter.screening.parallel.underway import Underway
@@ -27,8 +27,8 @@ from adapter.screening.parallel.writing import Counts
 from adapter.screening.ties import Met, homes, together
 
 _WIRE = msgspec.msgpack
-_KEYS_A_STEP = 16
-_TIED = 1e6  # lines that a core looks at in a second for ties, roughly
+_MET = 5e6  # lines that a core looks at in a second for ties, roughly
+_AT_ONCE = 2**20  # lines of which the keys are in memory
 
 
 class Lines(NamedTuple):
@@ -74,7 +74,7 @@ def kept(run: Underway, nomination: Nomination) -> Lines:
         listed,
         wanted,
         slots,
-        _shelf(run, parts, listed),
+        _shelf(run, parts),
         homes(met.pairs),
         Counts(
             read=sum(file.lines for file in run.landing.manifest.files) + given.given,
@@ -190,10 +190,12 @@ def _patients(run: Underway, counted: list[int]) -> int:
     return pure + sum(counted)
 
 
-def _shelf(run: Underway, parts: list[PartOf], listed: Path) -> Path:
-    path = run.kept.path(f"lent-{listed.name.partition('-')[2]}")
+def _shelf(run: Underway, parts: list[PartOf]) -> Path:
+    """The lent lines; the same file as long as the same parts hold some."""
+    lending = [part for part in parts if lends(part.path)]
+    path = run.kept.named_by("lent", *(part.path.name for part in lending))
     if not path.exists():
-        lent = ((part, one) for part in parts for one in lent_of(part.path))
+        lent = ((part, one) for part in lending for one in lent_of(part.path))
         write_shelf(path, ((f"{part.name}:{part.before + one.number}", one) for part, one in lent))
     return path
 
@@ -207,9 +209,9 @@ def _listed(run: Underway, parts: list[PartOf]) -> Path:
 def _met(run: Underway, parts: list[PartOf]) -> Met:
     """What the keys of all lines come to, with the ties that lines state themselves."""
     listed, specimens = _listed(run, parts), bool(run.of(SPECIMEN))
-    firsts = range(0, BUCKETS, _KEYS_A_STEP)
-    steps = [(listed, first, first + _KEYS_A_STEP - 1, specimens) for first in firsts]
     lines = sum(account_of(part.path).kept for part in parts)
+    size = max(1, min(BUCKETS, BUCKETS * _AT_ONCE // max(1, lines)))
+    steps = [(listed, first, first + size - 1, specimens) for first in range(0, BUCKETS, size)]
     said = frozenset(pair for part in parts for pair in account_of(part.path).pairs)
-    found = [one for _, one in run.pool.each(work.met, steps, lines / _TIED)]
+    found = [one for _, one in run.pool.each(work.met, steps, lines / _MET)]
     return together([Met(said, frozenset(), frozenset()), *found])

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
 
 import msgspec
+import numpy as np
 
 from adapter.model.coverage import Coverage
-from adapter.screening.deal import Dealt, Node
+from adapter.screening.deal import SEEKS, Dealt, Node
 
 BUCKETS = 256
 _RECORD = struct.Struct("<8sQ?I")
 _KEY = struct.Struct("<8s8sB")
+_KEYS = np.dtype([("key", "<u8"), ("node", "<u8"), ("role", "u1")])
 _TAIL = struct.Struct("<Q")
 T = TypeVar("T")
 
@@ -144,6 +147,11 @@ def account_of(path: Path) -> Account:
     return at_the_end(path, Account)
 
 
+def lends(path: Path) -> bool:
+    """Whether a part holds lent lines."""
+    return account_of(path).lent[1] > len(msgspec.msgpack.encode([]))
+
+
 def lent_of(path: Path) -> list[Lent]:
     start, size = account_of(path).lent
     return msgspec.msgpack.decode(_read(path, start, size), type=list[Lent])
@@ -152,6 +160,27 @@ def lent_of(path: Path) -> list[Lent]:
 def records_of(path: Path, first: int, last: int) -> Iterator[Record]:
     """The lines dealt to slots ``first`` to ``last``, inclusive."""
     yield from _records(_read_sections(path, account_of(path).slots, first, last))
+
+
+def records_in(path: Path, slots: Sequence[int]) -> Iterator[Record]:
+    """The lines dealt to some slots, given in ascending order."""
+    sections = account_of(path).slots
+    some = sections[bisect_left(sections, (slots[0],)) : bisect_left(sections, (slots[-1] + 1,))]
+    chosen = frozenset(slots)
+    runs: list[list[int]] = []
+    for slot, start, size in some:
+        if slot not in chosen:
+            continue
+        if runs and runs[-1][1] == start:
+            runs[-1][1] += size
+        else:
+            runs.append([start, start + size])
+    if not runs:
+        return
+    with path.open("rb") as part:
+        for start, end in runs:
+            part.seek(start)
+            yield from _records(part.read(end - start))
 
 
 def _records(data: bytes) -> Iterator[Record]:
@@ -163,9 +192,18 @@ def _records(data: bytes) -> Iterator[Record]:
         at += size
 
 
-def keys_of(path: Path, first: int, last: int) -> Iterable[tuple[bytes, Node, int]]:
-    """(key, node, role) of the keys in some buckets."""
-    return _KEY.iter_unpack(_read_sections(path, account_of(path).keys, first, last))
+def keys_of(paths: Iterable[Path], first: int, last: int) -> Iterable[tuple[bytes, Node, int]]:
+    """(key, node, role) of the keys in some buckets that are borne or asked for more than once, and of those
+    that are sought: by another alone nobody is tied."""
+    data = b"".join(_read_sections(path, account_of(path).keys, first, last) for path in paths)
+    rows = np.frombuffer(data, _KEYS)
+    order = np.argsort(rows["key"], kind="stable")
+    keys = rows["key"][order]
+    again = keys[1:] == keys[:-1]
+    chosen = rows["role"][order] == SEEKS
+    chosen[1:] |= again
+    chosen[:-1] |= again
+    return _KEY.iter_unpack(rows[order[chosen]].tobytes())
 
 
 def _read_sections(path: Path, sections: tuple[tuple[int, int, int], ...], first: int, last: int) -> bytes:

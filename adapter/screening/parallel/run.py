@@ -15,11 +15,12 @@ import msgspec
 
 from adapter.screening.judge import lost_by_all, rules_of
 from adapter.screening.parallel import judging, lines, passes, verdicts
-from adapter.screening.parallel.batches import moves, origins, overlaps, sizes_of, spans_of, touching
-from adapter.screening.parallel.judging import Batch, Done
+from adapter.screening.parallel.batches import moves, overlaps, sizes_of, spans_of, touching
+from adapter.screening.parallel.judging import Done
 from adapter.screening.parallel.lines import Lines
 from adapter.screening.parallel.pool import Pool, cores
 from adapter.screening.parallel.underway import Cut, Step, Told, Underway
+from adapter.screening.parallel.units import Batch
 from adapter.screening.parallel.work import Brief
 from adapter.screening.parallel.workfolder import FORMAT, WorkFolder
 from adapter.screening.parallel.writing import write
@@ -61,9 +62,8 @@ def screen_in_parts(
         work = _batches(run, found)
         progress(f"judging them in {len(work)} batches")
         done = _judged(run, found, work, versions)
-        written = write(
-            task, landing, found.issues, certificate, versions, [one.target for one in done], found.counts
-        )
+        files, reused = [one.target for one in done], sum(one.reused for one in done)
+        written = write(task, landing, found.issues, certificate, versions, files, found.counts, reused)
     anew = sum(one.anew for one in done)
     progress(
         f"{written.people - written.screening.reused} people evaluated, "
@@ -89,12 +89,10 @@ def _batches(run: Underway, found: Lines) -> list[_Weighed]:
     batches = []
     for own in spans_of(sizes, run.cut.batch, run.pool.workers):
         first, last = own[0][0], own[-1][1]
-        here = touching(moved, own, slots)
         batch = Batch(
             own,
             slots,
-            here,
-            origins(here, own, slots),
+            touching(moved, own, slots),
             found.listed,
             found.shelf,
             found.wanted,
@@ -122,8 +120,7 @@ def _judged(run: Underway, found: Lines, work: list[_Weighed], versions: Mapping
             done.append(one)
             judged += work[at].bytes
             run.told(Step("people", judged, total))
-        rests = (rest for one in done for rest in verdicts.rests_of(one.target))
-        lost = lost_by_all(row for rest in rests for row in rest.lost)
+        lost = lost_by_all(row for one in done for row in verdicts.total_of(one.target).lost)
         if lost == gaps:
             return done
         gaps = lost

@@ -16,9 +16,9 @@ import msgspec
 
 from adapter.model.coverage import Coverage
 from adapter.model.facts import Account
-from adapter.model.funnel import Funnel
+from adapter.model.funnel import Funnel, together
 from adapter.model.issue import Issue
-from adapter.screening.judge import Judged, PersonRows, issue_order
+from adapter.screening.judge import Judged, PersonRows, accounts_of, gathered, issue_order
 from adapter.screening.parallel.parts import at_the_end, end_with
 
 Span = tuple[int, int]
@@ -36,13 +36,23 @@ class Rest(msgspec.Struct, frozen=True, array_like=True):
     accounts: tuple[Account, ...]
     lost: tuple[Coverage, ...]
     funnel: Funnel
-    reused: int
+
+
+class Total(msgspec.Struct, frozen=True, array_like=True):
+    """What all units of a file come to together."""
+
+    accounts: tuple[Account, ...]
+    lost: tuple[Coverage, ...]
+    funnel: Funnel
 
 
 class JudgedUnit(msgspec.Struct, frozen=True, array_like=True):
-    """Where a unit's result lies. ``covered`` is a digest of the coverage rows of its ``subjects``."""
+    """Where a unit's result lies. ``source`` is a hash of the parts that its lines come from and
+    ``fingerprint`` of the lines, both with all else that the result depends on but coverage; ``covered`` is a
+    digest of the coverage rows of its ``subjects``."""
 
     slot: int
+    source: bytes
     fingerprint: bytes
     subjects: tuple[str, ...]
     covered: bytes
@@ -50,11 +60,17 @@ class JudgedUnit(msgspec.Struct, frozen=True, array_like=True):
     rest: Span
 
 
-class Contents(msgspec.Struct, frozen=True, array_like=True):
-    """Where the list of people (id, span) and the issues lie, and the units."""
+class Outline(msgspec.Struct, frozen=True, array_like=True):
+    """Where the list of people (id, span) and the issues lie, and what all comes to."""
 
     people: Span
     issues: Span
+    total: Total
+
+
+class Contents(Outline, frozen=True, array_like=True):
+    """With the units one by one."""
+
     units: tuple[JudgedUnit, ...]
 
 
@@ -68,16 +84,17 @@ class VerdictWriter:
         self._people: list[tuple[str, Span]] = []
         self._issues: set[Issue] = set()
         self._units: list[JudgedUnit] = []
+        self._rests: list[Rest] = []
 
-    def add(
-        self, slot: int, fingerprint: bytes, subjects: tuple[str, ...], covered: bytes, judged: Judged
-    ) -> None:
+    def add(self, slot: int, source: bytes, fingerprint: bytes, covered: bytes, judged: Judged) -> None:
         people = tuple(self._put(_encode(person)) for person in judged.people)
         self._people += zip((person.subject for person in judged.people), people, strict=True)
         self._issues.update(judged.issues)
-        rest = Rest(judged.issues, judged.accounts, judged.lost, judged.funnel, judged.reused)
+        rest = Rest(judged.issues, judged.accounts, judged.lost, judged.funnel)
+        self._rests.append(msgspec.structs.replace(rest, issues=()))
         span = self._put(_encode(rest))
-        self._units.append(JudgedUnit(slot, fingerprint, subjects, covered, people, span))
+        subjects = tuple(person.subject for person in judged.people)
+        self._units.append(JudgedUnit(slot, source, fingerprint, subjects, covered, people, span))
 
     def finish(self) -> int:
         """Make the file appear; returns how many units are in it."""
@@ -88,7 +105,12 @@ class VerdictWriter:
         for issue in sorted(self._issues, key=issue_order):
             self._put(_encode(issue))
         end = self._out.tell()
-        end_with(self._out, Contents((start, middle), (middle, end), tuple(self._units)))
+        total = Total(
+            accounts_of(rest.accounts for rest in self._rests),
+            gathered(row for rest in self._rests for row in rest.lost),
+            together(0, (rest.funnel for rest in self._rests)),
+        )
+        end_with(self._out, Contents((start, middle), (middle, end), total, tuple(self._units)))
         self._out.close()
         self._draft.replace(self._path)
         return len(self._units)
@@ -112,15 +134,13 @@ def judged_of(path: Path, unit: JudgedUnit) -> Judged:
     return Judged(people, rest.issues, rest.accounts, rest.lost, rest.funnel, len(people))
 
 
-def rests_of(path: Path) -> Iterator[Rest]:
-    with path.open("rb") as file:
-        for unit in contents_of(path).units:
-            yield msgspec.msgpack.decode(_at(file, unit.rest), type=Rest)
+def total_of(path: Path) -> Total:
+    return at_the_end(path, Outline).total
 
 
 def people_of(path: Path) -> Iterator[tuple[str, Path, Span]]:
     """Everybody in a file, by id, and where their rows lie in it."""
-    for data in _frames(path, contents_of(path).people):
+    for data in _frames(path, at_the_end(path, Outline).people):
         subject, span = _ENTRY.decode(data)
         yield subject, path, span
 
@@ -130,7 +150,7 @@ def person_at(file: BinaryIO, span: Span) -> PersonRows:
 
 
 def issues_of(path: Path) -> Iterator[Issue]:
-    yield from (_ISSUE.decode(data) for data in _frames(path, contents_of(path).issues))
+    yield from (_ISSUE.decode(data) for data in _frames(path, at_the_end(path, Outline).issues))
 
 
 def _frames(path: Path, span: Span) -> Iterator[bytes]:

@@ -201,8 +201,7 @@ def _gaps(suspects: list[RawResource]) -> tuple[Coverage, ...]:
 
 def met(parts: Path, first: int, last: int, specimens: bool) -> Met:
     """What the keys of these buckets come to."""
-    records = (record for part in parts_in(parts) for record in keys_of(part.path, first, last))
-    return meet(records, specimens)
+    return meet(keys_of((part.path for part in parts_in(parts)), first, last), specimens)
 
 
 def differ_plainly(one: Path, other: Path) -> bool:

@@ -43,12 +43,13 @@ def write(
     versions: dict[str, str],
     judged: Sequence[Path],
     counts: Counts,
+    reused: int,
 ) -> Written:
     """Merge by streaming: what is in memory at a time is one person's rows of each file."""
-    accounts = accounts_of(rest.accounts for path in judged for rest in verdicts.rests_of(path))
-    funnel = together(counts.patients, (rest.funnel for path in judged for rest in verdicts.rests_of(path)))
-    reused = sum(rest.reused for path in judged for rest in verdicts.rests_of(path))
-    lost = gathered(row for path in judged for rest in verdicts.rests_of(path) for row in rest.lost)
+    totals = [verdicts.total_of(path) for path in judged]
+    accounts = accounts_of(one.accounts for one in totals)
+    funnel = together(counts.patients, (one.funnel for one in totals))
+    lost = gathered(row for one in totals for row in one.lost)
     screening = Screening(
         task.as_of,
         task.trial.protocol.id,
