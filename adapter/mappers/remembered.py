@@ -16,8 +16,14 @@ _KEPT = 4096
 
 
 def remembered(work: Callable[P, T]) -> Callable[P, T]:
-    """``functools.lru_cache``; what has no hash (a number may be sent as ``"sNaN"``) is worked out anew."""
-    kept = cast(Callable[P, T], lru_cache(maxsize=_KEPT)(work))
+    """``functools.lru_cache`` that keeps the types of its arguments, which have to be hashable."""
+    return cast(Callable[P, T], lru_cache(maxsize=_KEPT)(work))
+
+
+def remembered_as_sent(work: Callable[P, T]) -> Callable[P, T]:
+    """The same for elements as they were sent: one with a number sent as ``"sNaN"`` has no hash, and is
+    worked out anew."""
+    kept = remembered(work)
 
     @wraps(work)
     def answer(*args: P.args, **named: P.kwargs) -> T:

@@ -86,7 +86,11 @@ def run(
         _read(one, _REFERRED_TO[one.resource_type]) if one.resource_type in _REFERRED_TO else None
         for one in arrivals.resources
     ]
-    believed = [one for one, arrival in zip(read, arrivals.resources, strict=True) if not arrival.superseded]
+    believed = [
+        one
+        for one, arrival in zip(read, arrivals.resources, strict=True)
+        if one is not None and not arrival.superseded
+    ]
     patients = _of(r4.Patient, believed)
     merges = identity.resolve(patients)
     found = index.build(
@@ -139,7 +143,7 @@ def _read(arrival: Arrival, wanted: type[R]) -> R | Mapped:
     return resource
 
 
-def _of(wanted: type[R], read: Iterable[r4.Resource | Mapped | None]) -> list[R]:
+def _of(wanted: type[R], read: Iterable[r4.Resource | Mapped]) -> list[R]:
     return [one for one in read if isinstance(one, wanted)]
 
 

@@ -26,7 +26,7 @@ def change_outcome(test: Change, context: Context) -> Outcome:
     needs: Callable[[], tuple[str, ...]] = lambda: unique(  # noqa: E731
         need for part in (test.start, test.end) for need in wanted(part, part.period, context)
     )
-    shown = (*starts.others(), *ends.others())
+    shown = (*starts.others, *ends.others)
     if starts.frame is None or ends.frame is None:
         return Outcome(Truth.UNKNOWN, shown, (), needs())
     first, last = _by_series(starts, test), _by_series(ends, test)

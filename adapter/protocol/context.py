@@ -154,11 +154,12 @@ class Context:
 
     def as_if_whole(self) -> Context:
         """The same as if nothing of the record had been lost, for what the records that came would say."""
+        if not (self.lost or self.limited):
+            return self
         root = self._root
         if root._whole is None:
-            whole = root._anew()
-            whole.lost = whole.limited = frozenset()
-            root._whole = whole._whole = whole
+            root._whole = root._anew()
+            root._whole.lost = root._whole.limited = frozenset()
         return root._whole.at(self.visit.id if self.visit is not None else "")
 
     def as_known(self, day: date, findings: Mapping[str, Iterable[Finding]]) -> Context:

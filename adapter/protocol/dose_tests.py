@@ -127,11 +127,11 @@ def _measured(
     if len(values) != 1:
         flags = unique((*(why for _, why in pool.troubled), *(("CONFLICT",) if values else ())))
         needs = wanted(selection, selection.period, context)
-        return None, Outcome(Truth.UNKNOWN, pool.others(), flags), needs
+        return None, Outcome(Truth.UNKNOWN, pool.others, flags), needs
     [value] = values
     flags = unique(flag for row in rows for flag in row.flags)
     evidence = tuple(evidence_of(row, "used", compared=say("size that the dose goes by")) for row in rows)
-    return value, Outcome(Truth.TRUE, (*evidence, *pool.others()), flags), ()
+    return value, Outcome(Truth.TRUE, (*evidence, *pool.others), flags), ()
 
 
 def _compare(test: DoseIs, dose: Interval, size: Interval | None) -> tuple[Truth, str, tuple[str, ...], str]:

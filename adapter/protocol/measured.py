@@ -40,7 +40,7 @@ def _nothing_decides(selection: Selection, pool: Pool, context: Context) -> Outc
     )
     shown = tuple(evidence_of(row, "ignored", why=why) for row in pool.valid)
     needs = wanted(selection, selection.period, context)
-    return Outcome(Truth.UNKNOWN, (*shown, *pool.others()), flags, needs)
+    return Outcome(Truth.UNKNOWN, (*shown, *pool.others), flags, needs)
 
 
 def _chosen_decide(
@@ -68,7 +68,7 @@ def _chosen_decide(
     against = truth is not Truth.UNKNOWN and any(found.truth is ~truth for _, found in others)
     if test.selection.take in ("latest", "nearest") and against:
         flags = (*flags, "READINGS_DISAGREE")
-    return Outcome(truth, (*evidence, *pool.others()), flags, needs, first_distance(judged))
+    return Outcome(truth, (*evidence, *pool.others), flags, needs, first_distance(judged))
 
 
 def _why(test: ReadingIs) -> str:
@@ -96,4 +96,4 @@ def _all_together(test: ReadingIs, rows: tuple[Finding, ...], pool: Pool, contex
             test.selection, test.selection.period, context
         )
     evidence = tuple(evidence_of(row, "used", compared=found.compared) for row, found in judged)
-    return Outcome(truth, (*evidence, *pool.others()), unique(flags), needs)
+    return Outcome(truth, (*evidence, *pool.others), unique(flags), needs)

@@ -17,6 +17,7 @@ import msgspec
 from adapter.model.dates import PartialDate
 from adapter.model.decision import Evidence
 from adapter.model.facts import Finding
+from adapter.model.kept import kept
 from adapter.model.kleene import Truth
 from adapter.model.nodes import Period
 from adapter.model.quantity import Interval
@@ -48,7 +49,7 @@ TROUBLES = frozenset(
 )
 
 
-class Pool(msgspec.Struct, frozen=True, gc=False):
+class Pool(msgspec.Struct, frozen=True, dict=True):
     """The readings a selection looks at, apart by what may be done with them."""
 
     frame: Frame | None
@@ -58,8 +59,9 @@ class Pool(msgspec.Struct, frozen=True, gc=False):
     ignored: tuple[tuple[Finding, str], ...] = ()
     outside: Finding | None = None
 
+    @kept
     def others(self) -> tuple[Evidence, ...]:
-        """Evidence for everything that did not decide."""
+        """Evidence for everything that did not decide, whatever is asked of the readings that do."""
         rows = [evidence_of(row, "ignored", why=why) for row, why in self.troubled]
         rows += [evidence_of(row, "ignored", why=why) for row, why in self.ignored]
         rows += [evidence_of(row, "support", why=say("support only")) for row in self.support]

@@ -87,7 +87,7 @@ def _beginning(whole: str, item: Evidence) -> Evidence:
 def _shown(counted: list[_Counted], pool: Pool, truth: Truth) -> tuple[Evidence, ...]:
     """The readings that speak for the outcome before those that speak against it."""
     first = sorted(counted, key=lambda one: one.truth is not truth)
-    return merge_evidence((*(one.evidence for one in first), pool.others()))
+    return merge_evidence((*(one.evidence for one in first), pool.others))
 
 
 def _counted(test: Repeated | Share, context: Context) -> tuple[Pool, list[_Counted]]:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from adapter.mappers import r4
 from adapter.mappers.medications.timing import days_of, intakes
-from adapter.mappers.remembered import remembered
+from adapter.mappers.remembered import remembered_as_sent
 from adapter.model.dates import PartialDate, add_days, on_day
 
 
@@ -72,7 +72,7 @@ def amount(quantity: r4.Quantity | None) -> Amount | None:
     return Amount(number * factor, "mg") if factor else Amount(number, word)
 
 
-@remembered
+@remembered_as_sent
 def regimen(dosages: tuple[r4.Dosage, ...]) -> Regimen:
     """Several instructions with one sequence number are taken together, others one after another (R4)."""
     if not dosages:

@@ -17,7 +17,7 @@ from adapter.mappers import r4
 from adapter.mappers.context import Context, Mapped, codings_of, issue, refused, shape_of, source_of
 from adapter.mappers.flags import flags_of
 from adapter.mappers.medications import dosage
-from adapter.mappers.remembered import remembered
+from adapter.mappers.remembered import remembered_as_sent
 from adapter.model.facts import Coding, Intervention
 from adapter.model.resource import RawResource
 from adapter.model.terminology import DrugEntry, DrugMatch, RouteEntry
@@ -110,7 +110,7 @@ def product_of(concept: r4.CodeableConcept | None, context: Context) -> tuple[Pr
     return _named_by(concept, context.terminology) if concept is not None else ()
 
 
-@remembered
+@remembered_as_sent
 def _named_by(concept: r4.CodeableConcept, terminology: Terminology) -> tuple[Product, ...]:
     codings = codings_of(concept)
     if not codings:
@@ -156,7 +156,7 @@ def systemic(
     return Systemic(None, "", "ROUTE_MISSING")
 
 
-@remembered
+@remembered_as_sent
 def _route(concept: r4.CodeableConcept | None, otherwise: str, terminology: Terminology) -> RouteEntry | None:
     """By a route or form, its words included; if that tells nothing, by the words of the name."""
     found = terminology.route_for(codings_of(concept), r4.display(concept))

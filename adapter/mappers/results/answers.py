@@ -14,6 +14,7 @@ import msgspec
 
 from adapter.mappers import r4
 from adapter.mappers.context import codings_of
+from adapter.mappers.remembered import remembered_as_sent
 from adapter.mappers.results.values import Question, Value
 from adapter.model.facts import Answer, ReferenceRange
 from adapter.model.kleene import Truth
@@ -50,19 +51,21 @@ def judge(
     """The answer of a reading; ``number`` is the value in the unit that ``limits`` are in."""
     if question.concept.shape not in _JUDGED:
         return Verdict(value.answer) if value.answer else _NONE
-    stated = [answer for answer in (value.answer, _interpreted(reading, question)) if answer]
+    said = interpretation_of(reading)
+    stated = [answer for answer in (value.answer, _interpreted(said, question) if said else "") if answer]
     measured = _measured(number, value, limits, question)
-    said = {_SAME_SIDE.get(answer, answer) for answer in stated}
+    sides = {_SAME_SIDE.get(answer, answer) for answer in stated}
     own_limits = measured.answer if measured.flags == BY_OWN_RANGE else ""
-    if len(said) > 1 or (said and own_limits and own_limits not in said and "equivocal" not in said):
+    if len(sides) > 1 or (sides and own_limits and own_limits not in sides and "equivocal" not in sides):
         return Verdict(stated[0], ("ANSWER_CONFLICT",), "CONFLICT")
     return Verdict(stated[0]) if stated else measured
 
 
-def _interpreted(reading: r4.Observation, question: Question) -> Answer:
+@remembered_as_sent
+def _interpreted(interpretation: tuple[r4.CodeableConcept, ...], question: Question) -> Answer:
     meanings = {
         entry.meaning
-        for concept in interpretation_of(reading)
+        for concept in interpretation
         if (
             entry := question.terminology.answer_for(
                 codings_of(concept), "", ordinal=False, concept=question.concept.key

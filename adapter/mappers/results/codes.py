@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from adapter.mappers import r4
 from adapter.mappers.context import codings_of
-from adapter.mappers.remembered import remembered
+from adapter.mappers.remembered import remembered_as_sent
 from adapter.model.facts import Coding
 from adapter.model.terminology import UNVERIFIED, CodeEntry
 
@@ -34,7 +34,7 @@ class Meaning(NamedTuple):
     corrupt: tuple[str, ...] = ()
 
 
-@remembered
+@remembered_as_sent
 def meaning_of(concept: r4.CodeableConcept | None, terminology: Terminology) -> Meaning:
     """The one entry that all codings agree on, or what they disagree about."""
     codings = codings_of(concept)

@@ -218,8 +218,8 @@ class _Reading:
     def _finding(self, entry: CodeEntry, invalid: str, status_flag: str) -> Finding:
         terminology = self.context.terminology
         concept = terminology.concepts[entry.concept]
-        question = Question(concept=concept, entry=entry, context=self.context)
-        value = value_of(self.reading, question)
+        question = Question(concept, entry, terminology)
+        value = value_of(self.reading, question, self.context)
         done = canonical(value, question)
         limited = limits_of(self.reading, question, done, self.subject, self.moment, self.context)
         done = _kit_is_known(done, limited)

@@ -16,7 +16,7 @@ from typing import Literal
 import msgspec
 
 from adapter.mappers import r4
-from adapter.mappers.remembered import remembered
+from adapter.mappers.remembered import remembered_as_sent
 from adapter.mappers.results.text import comparator_of, normalise, number_of
 from adapter.model.dates import PartialDate, completed_years
 
@@ -86,7 +86,7 @@ def choose(
     return _at_any_age(ranges, sex)
 
 
-@remembered
+@remembered_as_sent
 def _at_any_age(ranges: tuple[r4.ObservationReferenceRange, ...], sex: str) -> Chosen:
     """Limits without an age are the same for everybody of one sex."""
     return _chosen(ranges, sex, None, None)

@@ -14,7 +14,7 @@ import msgspec
 
 from adapter.mappers import r4
 from adapter.mappers.context import Context, codings_of
-from adapter.mappers.remembered import remembered
+from adapter.mappers.remembered import remembered, remembered_as_sent
 from adapter.mappers.results.text import comparator_of, read_text
 from adapter.model.dates import PartialDate
 from adapter.model.facts import Answer
@@ -49,16 +49,12 @@ class Value(msgspec.Struct, frozen=True, gc=False):
     excluded: str = ""
 
 
-class Question(msgspec.Struct, frozen=True, gc=False):
+class Question(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
     """The test whose value is read: its concept, the code that named it, and the tables."""
 
     concept: Concept
     entry: CodeEntry
-    context: Context
-
-    @property
-    def terminology(self) -> Terminology:
-        return self.context.terminology
+    terminology: Terminology
 
     @property
     def ordinal(self) -> bool:
@@ -81,9 +77,9 @@ class Question(msgspec.Struct, frozen=True, gc=False):
         return any(self.terminology.unit_for(key, text) is not None for key in concepts)
 
 
-def value_of(reading: r4.Observation, question: Question) -> Value:
+def value_of(reading: r4.Observation, question: Question, context: Context) -> Value:
     """Read whichever value[x] is there; NO_VALUE if none is."""
-    found = _value(reading, question)
+    found = _value(reading, question, context)
     if reading.valueQuantity is not None and reading.valueString:
         # Not allowed by FHIR, but sent: the number with its verdict in words.
         words = _text(reading.valueString, question)
@@ -92,7 +88,7 @@ def value_of(reading: r4.Observation, question: Question) -> Value:
     return found
 
 
-def _value(reading: r4.Observation, question: Question) -> Value:
+def _value(reading: r4.Observation, question: Question, context: Context) -> Value:
     if reading.valueQuantity is not None:
         return quantity(reading.valueQuantity)
     if reading.valueCodeableConcept is not None:
@@ -107,7 +103,7 @@ def _value(reading: r4.Observation, question: Question) -> Value:
         return _range(reading.valueRange)
     if reading.valueRatio is not None:
         return _ratio(reading.valueRatio)
-    return _date_or_nothing(reading, question)
+    return _date_or_nothing(reading, context)
 
 
 def quantity(sent: r4.Quantity) -> Value:
@@ -176,6 +172,7 @@ def _text(text: str, question: Question) -> Value:
     )
 
 
+@remembered_as_sent
 def _concept(sent: r4.CodeableConcept, question: Question) -> Value:
     codings = codings_of(sent)
     meanings = {
@@ -269,11 +266,11 @@ def _ratio(sent: r4.Ratio) -> Value:
     )
 
 
-def _date_or_nothing(reading: r4.Observation, question: Question) -> Value:
+def _date_or_nothing(reading: r4.Observation, context: Context) -> Value:
     period = reading.valuePeriod
     written = reading.valueDateTime or (period.start if period else None)
     if written:
-        day = question.context.date(written)
+        day = context.date(written)
         return Value(value_date=day, original=written[:40], excluded="" if day else "UNPARSED_TEXT")
     if reading.valueTime or bytes(reading.valueSampledData):
         return Value(flags=("VALUE_TYPE",), excluded="UNPARSED_TEXT")
