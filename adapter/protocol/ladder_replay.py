@@ -56,7 +56,7 @@ class _Climb:
         self.latest: tuple[str, ...] = ()
         self.needs: tuple[str, ...] = ()
         self.answered = False
-        self.shown: tuple[Evidence, ...] = ()
+        self.looked_at: tuple[Round, str] | None = None
         begin = context.resolve(ladder.begin) if ladder.begin is not None else None
         self.begun = begin.day if begin is not None else None
 
@@ -102,13 +102,13 @@ class _Climb:
     def _see(self, found: Round, watched: dict[str, Round | None]) -> None:
         alerts, shown = self._alerts(watched)
         if not found.values:
-            self.shown = _evidence(found, "", self.ladder.measure)
+            self.looked_at = found, ""
             self._see_nothing_usable(found, alerts, shown)
             return
         review = self._review(found.day)
         ways = [way for way in self.state.next if not way.after and review.admits(way.trigger.timing)]
         fired = pull(ways, found, self.ladder.measure, self.entry, self.seen, self._named(found.day))
-        self.shown = _evidence(found, fired.said, self.ladder.measure)
+        self.looked_at = found, fired.said
         if fired.way is not None:
             self._move(fired.way, fired, found, review, alerts, shown)
         else:
@@ -310,7 +310,9 @@ class _Climb:
             steps=tuple(self.steps),
             flags=unique((*self.entry_flags, *self.latest, *self.alerts, *flags, *named, *standing)),
             settles=() if self.state.terminal else unique(settles),
-            latest=merge_evidence((self.shown,)),
+            latest=merge_evidence((_evidence(*self.looked_at, self.ladder.measure),))
+            if self.looked_at
+            else (),
         )
 
 

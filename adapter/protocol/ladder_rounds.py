@@ -13,6 +13,7 @@ import msgspec
 
 from adapter.model.decision import Evidence
 from adapter.model.facts import Finding
+from adapter.model.kept import kept
 from adapter.model.kleene import Truth, all_of
 from adapter.model.ladder import Baseline, Measure
 from adapter.model.quantity import Interval, brief, number_text
@@ -61,12 +62,27 @@ class Rounds(msgspec.Struct, frozen=True):
     needs: tuple[str, ...] = ()
 
 
-class Compared(msgspec.Struct, frozen=True):
-    """What some bounds say about a round."""
+class Compared(msgspec.Struct, frozen=True, dict=True):
+    """What some bounds say about a round: of all together and of each; in words if they are asked for."""
 
     truth: Truth
-    said: str
+    values: tuple[Value, ...]
+    bounds: tuple[tuple[Bound, Truth], ...]
+    measure: Measure
     boundary: bool = False
+
+    @kept
+    def said(self) -> str:
+        shown = worst_of(self.values, self.measure).said if self.values else "no usable reading"
+        return " and ".join(
+            worded(
+                shown,
+                SYMBOLS[bound.comparison],
+                f"{fixed(bound.amount)} {bound.amount.unit or self.measure.unit}".strip(),
+                truth,
+            )
+            for bound, truth in self.bounds
+        )
 
 
 class _Reference(msgspec.Struct, frozen=True):
@@ -240,16 +256,9 @@ def compare(
     """The bounds for the worst of the values; ``missing`` says that one more, unknown, belongs to them."""
     everything = tuple(value.value for value in values) + ((ANY,) if missing else ())
     top = worst(everything, measure)
-    truths, parts, boundary = [], [], False
-    shown = worst_of(values, measure).said if values else "no usable reading"
-    for bound in bounds:
-        threshold = bound.amount.value
-        truth = top.compare(bound.comparison, threshold)
-        truths.append(truth)
-        limit = f"{fixed(bound.amount)} {bound.amount.unit or measure.unit}".strip()
-        parts.append(worded(shown, SYMBOLS[bound.comparison], limit, truth))
-        boundary |= top.point == threshold
-    return Compared(all_of(truths), " and ".join(parts), boundary)
+    each = tuple((bound, top.compare(bound.comparison, bound.amount.value)) for bound in bounds)
+    boundary = any(top.point == bound.amount.value for bound in bounds)
+    return Compared(all_of(truth for _, truth in each), values, each, measure, boundary)
 
 
 def evidence_for(value: Value, compared: str) -> tuple[Evidence, ...]:

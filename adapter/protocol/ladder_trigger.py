@@ -15,7 +15,7 @@ from adapter.model.quantity import Interval
 from adapter.model.selection import Bound
 from adapter.protocol.judge import compare_intervals
 from adapter.protocol.ladder_days import Named
-from adapter.protocol.ladder_rounds import Round, compare, highest
+from adapter.protocol.ladder_rounds import Compared, Round, compare, highest
 from adapter.protocol.outcome import unique
 
 
@@ -47,10 +47,14 @@ class Fired(msgspec.Struct, frozen=True):
 class _Tried(msgspec.Struct, frozen=True):
     way: Transition
     truth: Truth
-    said: str
-    boundary: bool
+    compared: Compared
+    more: tuple[str, ...]
     flags: tuple[str, ...]
     evidence: tuple[Evidence, ...]
+
+    @property
+    def said(self) -> str:
+        return ", ".join((self.compared.said, *self.more))
 
 
 def pull(
@@ -65,7 +69,7 @@ def pull(
     missing = _missing(found, entry, seen, measure)
     tried = [_try(way, found, measure, entry, seen, days, bool(missing)) for way in ways]
     own = unique(flag for value in found.values for flag in value.flags)
-    boundary = ("BOUNDARY",) if any(one.boundary for one in tried) else ()
+    boundary = ("BOUNDARY",) if any(one.compared.boundary for one in tried) else ()
     doubted: list[_Tried] = []
     for one in tried:
         if one.truth is Truth.TRUE:
@@ -100,7 +104,7 @@ def _try(
 ) -> _Tried:
     trigger = way.trigger
     compared = compare(found.values, missing, trigger.bounds, measure)
-    truths, parts = [compared.truth], [compared.said]
+    truths, parts = [compared.truth], list[str]()
     flags: list[str] = []
     evidence: list[Evidence] = []
     if trigger.risen and entry is not None:
@@ -118,7 +122,7 @@ def _try(
         truth = _again(found.day, seen, trigger, measure)
         truths.append(truth)
         parts.append(f"{_word(truth)}seen before within {counted(trigger.again_within, 'days')}")
-    return _Tried(way, all_of(truths), ", ".join(parts), compared.boundary, tuple(flags), tuple(evidence))
+    return _Tried(way, all_of(truths), compared, tuple(parts), tuple(flags), tuple(evidence))
 
 
 def _word(truth: Truth) -> str:
