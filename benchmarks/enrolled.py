@@ -17,7 +17,7 @@ from adapter.trial import Trial, Workspace
 
 DAY = date(2019, 6, 3)
 NOW = datetime(2019, 6, 3, 1, 0, tzinfo=UTC)
-TABLES = ("subjects", "findings", "events", "interventions")
+TABLES = ("facts/subjects", "facts/findings", "facts/events", "facts/interventions", "decisions")
 
 
 def screened(root: Path, trial: Trial, patients: int = 92) -> Workspace:
@@ -36,8 +36,8 @@ def copied(demo: Workspace, root: Path, trial: Trial, number: int) -> Workspace:
     shutil.copytree(demo.screening, workspace.screening)
     known = sorted(people.enrolled(demo, trial.protocol.id, DAY))
     for table in TABLES:
-        lines = _lines(demo.screening / "facts" / f"{table}.ndjson")
-        with (workspace.screening / "facts" / f"{table}.ndjson").open("wb") as out:
+        lines = _lines(demo.screening / f"{table}.ndjson")
+        with (workspace.screening / f"{table}.ndjson").open("wb") as out:
             for copy in range(number):
                 name = known[copy % len(known)]
                 old, new = f'"{name}"'.encode(), f'"copy-{copy:07d}"'.encode()

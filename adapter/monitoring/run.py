@@ -16,10 +16,10 @@ from adapter.model.ladder import Ladder
 from adapter.monitoring.kept import ROWS, Basis, Known, MonitoringReport, drafted, known_in
 from adapter.protocol.ladder_load import load_ladders
 from adapter.protocol.results import Counted, Outcomes, counted, results
-from adapter.screening import Progress, people
+from adapter.screening import Progress, Summary, people
 from adapter.screening.parallel.pool import Pool, cores
 from adapter.screening.parallel.work import Brief, trial_of
-from adapter.trial import Trial, Workspace, software_sha256
+from adapter.trial import Trial, Workspace, rules_sha256, software_sha256
 
 FORMAT = "adapter-monitoring/1"
 _PEOPLE_A_STEP = 25
@@ -88,7 +88,9 @@ def monitor(
     known = {} if full else known_in(workspace)
     steps = [
         (asked, one, {name: known[name] for name in one.subjects if name in known})
-        for one in people.stretches(workspace, enrolled, _PEOPLE_A_STEP)
+        for one in people.stretches(
+            workspace, enrolled, _PEOPLE_A_STEP, decisions=_by_these_rules(trial, screened)
+        )
     ]
     unknown = len(enrolled.keys() - known.keys()) or len(enrolled) // 10
     found: list[Counted] = []
@@ -116,6 +118,14 @@ def _settings(trial: Trial, ladders: tuple[Ladder, ...], as_of: date) -> bytes:
     rules = hashlib.sha256(wire.encode_in_order((trial.protocol, ladders))).hexdigest()
     said = (FORMAT, software_sha256(), rules, trial.site.zone.key, as_of.isoformat())
     return hashlib.sha256("\n".join(said).encode()).digest()
+
+
+def _by_these_rules(trial: Trial, screened: Summary) -> bool:
+    """Whether the screening judged as would be judged now: then whether somebody was eligible on the day
+    before entry is known already."""
+    now = {**rules_sha256(trial), "software_sha256": software_sha256()}
+    named = f"{trial.protocol.id} {trial.protocol.version}"
+    return now.items() <= screened.versions.items() and screened.versions["protocol"] == named
 
 
 def _in_order(found: Iterable[tuple[int, Followed]]) -> Iterator[Followed]:
@@ -146,6 +156,7 @@ def follow(asked: _Asked, stretch: people.Stretch, known: dict[str, tuple[Known,
                     as_of=asked.brief.as_of,
                     zone=trial.site.zone,
                     ladders=asked.ladders,
+                    assessment=person.decision(),
                 )
                 row = wire.encode(found)
                 told.append(counted(found))

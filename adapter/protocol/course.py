@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import date
+from functools import lru_cache
 
 import msgspec
 
@@ -19,12 +20,12 @@ from adapter.model.course import (
     ResponseIs,
     ResponseWord,
 )
-from adapter.model.decision import Evidence, Overall
+from adapter.model.decision import CriterionResult, Decision, Evidence, Overall
 from adapter.model.kleene import Truth
 from adapter.model.monitoring import LadderState
-from adapter.model.nodes import Moment
-from adapter.model.protocol import OtherResponse, ResponseLine
-from adapter.model.rules import Condition
+from adapter.model.nodes import Moment, descend
+from adapter.model.protocol import OtherResponse, Protocol, ResponseLine
+from adapter.model.rules import Condition, CriterionIs
 from adapter.protocol.context import Context
 from adapter.protocol.dose_tests import change_of_dose, dose_outcome
 from adapter.protocol.gaps import gap_outcome
@@ -236,13 +237,47 @@ def assigned_arms(context: Context) -> tuple[tuple[str, ...], tuple[Evidence, ..
     return tuple(sorted(arms)), evidence
 
 
+def assess(context: Context, made: Decision) -> None:
+    """Let the context know an assessment that was made of the same records, so that nobody makes it again.
+
+    It was made without ladders and visits; nothing is taken from it where a criterion asks about these.
+    """
+    if not _looks_ahead(context.protocol):
+        context.once(("assessment", made.as_of), lambda: made)
+
+
+def _assessed(day: date, context: Context) -> list[CriterionResult]:
+    """The criteria that count, as of a day, by what is known now."""
+    made: Decision | None = context.once(("assessment", day), lambda: None)
+    if made is not None:
+        return [made.criterion(name) for name in context.protocol.counts]
+    then = context.on(day)
+    return [then.result(name) for name in context.protocol.counts]
+
+
+@lru_cache(maxsize=4)
+def _looks_ahead(protocol: Protocol) -> bool:
+    """Whether a criterion that counts, or one it asks about, is about what happens after entry."""
+    waiting, seen = [*protocol.counts], set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for node in descend(protocol.criterion(name)):
+            if isinstance(node, CourseCondition):
+                return True
+            if isinstance(node, CriterionIs):
+                waiting.append(node.id)
+    return False
+
+
 def _eligibility(test: EligibilityIs, context: Context) -> Outcome:
     """An open assessment is neither the one nor the other."""
     day = context.resolve(test.at)
     if day is None or day.day is None:
         return Outcome(Truth.UNKNOWN, needs=context.missing(test.at))
-    then = context.on(day.day)
-    results = [then.result(name) for name in context.protocol.counts]
+    results = _assessed(day.day, context)
     overall = overall_of(results)
     decisive = [one for one in results if overall_of((one,)) is overall] or results
     evidence = tuple(item for one in decisive for item in one.evidence)

@@ -12,7 +12,7 @@ from datetime import date, tzinfo
 import msgspec
 
 from adapter.model.dates import PartialDate
-from adapter.model.decision import CriterionResult
+from adapter.model.decision import CriterionResult, Decision
 from adapter.model.facts import Facts
 from adapter.model.kleene import Truth
 from adapter.model.ladder import Ladder
@@ -30,7 +30,7 @@ from adapter.model.protocol import Criterion, DueRule, Protocol, Visit
 from adapter.protocol.anchors import find_day
 from adapter.protocol.conditions import outcome_of
 from adapter.protocol.context import Context
-from adapter.protocol.course import assigned_arms, held, other_outcomes, state_outcomes
+from adapter.protocol.course import assess, assigned_arms, held, other_outcomes, state_outcomes
 from adapter.protocol.evaluate import decide, fingerprint, pointer, said
 from adapter.protocol.ladder import climb
 from adapter.protocol.outcome import merge_evidence
@@ -46,17 +46,22 @@ def monitor(
     as_of: date,
     zone: tzinfo,
     ladders: Iterable[Ladder] = (),
+    assessment: Decision | None = None,
 ) -> Monitoring:
     """Everything the protocol's ``monitoring:`` says about the one subject in ``facts`` as of a local day.
 
     ``ladders`` are those of :func:`adapter.protocol.ladder_load.load_ladders`; rules may ask where they
-    stand. Someone whose day zero is not known, or lies after ``as_of``, has nothing to be monitored. Raises
-    ``ValueError`` unless ``facts`` holds exactly one subject.
+    stand. ``assessment`` is what :func:`adapter.protocol.evaluate.evaluate_candidate` said of the same facts
+    by the same rules, as of whichever day: a rule about eligibility on that day need not judge it again, and
+    says the same. Someone whose day zero is not known, or lies after ``as_of``, has nothing to be monitored.
+    Raises ``ValueError`` unless ``facts`` holds exactly one subject.
     """
     if len(facts.subjects) != 1:
         raise ValueError(f"facts of exactly one subject are needed, not {len(facts.subjects)}")
-    facts = _up_to(as_of, facts)
-    context = Context(protocol, facts, as_of=as_of, zone=zone, find_day=find_day, decide=decide)
+    seen = _up_to(as_of, facts)
+    context = Context(protocol, seen, as_of=as_of, zone=zone, find_day=find_day, decide=decide)
+    if assessment is not None and _is_all(seen, facts):
+        assess(context, assessment)
     zero = day_zero(context)
     found = Monitoring(
         subject=facts.subjects[0].id,
@@ -83,6 +88,11 @@ def _up_to(as_of: date, facts: Facts) -> Facts:
         events=tuple(row for row in facts.events if begun(row.start)),
         interventions=tuple(row for row in facts.interventions if begun(row.start)),
     )
+
+
+def _is_all(seen: Facts, facts: Facts) -> bool:
+    tables = ("findings", "events", "interventions")
+    return all(len(getattr(seen, name)) == len(getattr(facts, name)) for name in tables)
 
 
 def day_zero(context: Context) -> date | None:

@@ -17,12 +17,13 @@ import msgspec
 from adapter.errors import ConfigError
 from adapter.model import wire
 from adapter.model.coverage import Coverage
+from adapter.model.decision import Decision
 from adapter.model.facts import Event, Facts, Finding, Intervention, Subject
 from adapter.screening.judge import enrolment_days
 from adapter.screening.results import Summary
 from adapter.trial import Workspace
 
-_SUBJECTS = "subjects"
+_SUBJECTS, DECISIONS = "subjects", "decisions"
 _ROWS: Mapping[str, type] = {
     _SUBJECTS: Subject,
     "findings": Finding,
@@ -30,6 +31,7 @@ _ROWS: Mapping[str, type] = {
     "interventions": Intervention,
 }
 _DECODERS: Mapping[str, msgspec.json.Decoder[Any]] = {name: wire.decoder(row) for name, row in _ROWS.items()}
+_DECISION = wire.decoder(Decision)
 _OWNED, _NAMED = b'{"subject":"', b'{"id":"'
 
 
@@ -58,7 +60,7 @@ class Person(NamedTuple):
     def digest(self, settings: bytes) -> str:
         """SHA-256 of the settings and of every row."""
         found = hashlib.sha256(settings)
-        for table in _ROWS:
+        for table in (*_ROWS, DECISIONS):
             lines = self.lines.get(table, ())
             found.update(f"\n{table} {len(lines)}\n".encode())
             found.update(b"".join(lines))
@@ -67,8 +69,12 @@ class Person(NamedTuple):
 
     def facts(self) -> Facts:
         """Without issues and accounts, which no rule reads."""
-        rows = {table: tuple(map(_DECODERS[table].decode, lines)) for table, lines in self.lines.items()}
+        rows = {table: tuple(map(_DECODERS[table].decode, self.lines.get(table, ()))) for table in _ROWS}
         return Facts(**rows, coverage=self.coverage)
+
+    def decision(self) -> Decision | None:
+        """What the screening decided, if that was asked for and the person was a candidate."""
+        return next(map(_DECISION.decode, self.lines.get(DECISIONS, ())), None)
 
 
 def read_summary(workspace: Workspace) -> Summary:
@@ -87,12 +93,15 @@ def enrolled(workspace: Workspace, study: str, as_of: date) -> dict[str, date]:
     return enrolment_days(Facts(events=events), study, as_of)
 
 
-def stretches(workspace: Workspace, wanted: Collection[str], size: int) -> tuple[Stretch, ...]:
-    """The wanted people in order, ``size`` of them at a time."""
+def stretches(
+    workspace: Workspace, wanted: Collection[str], size: int, *, decisions: bool = False
+) -> tuple[Stretch, ...]:
+    """The wanted people in order, ``size`` of them at a time; with what was decided of them, or without."""
     folder, names = workspace.screening, sorted(wanted)
     parts = [tuple(names[first : first + size]) for first in range(0, len(names), size)]
     untils = [part[0] for part in parts[1:]] + [""]
-    ends = {table: _ends(folder, table, untils) for table in _ROWS}
+    tables = (*_ROWS, DECISIONS) if decisions else (*_ROWS,)
+    ends = {table: _ends(folder, table, untils) for table in tables}
     coverage = tuple(wire.read_rows(folder / "facts" / "coverage.ndjson", Coverage))
     return tuple(
         Stretch(
@@ -180,7 +189,7 @@ def _subject(line: bytes, table: str) -> str:
 
 def _opened(folder: Path, table: str) -> BinaryIO:
     try:
-        return (folder / "facts" / f"{table}.ndjson").open("rb")
+        return (folder / ("" if table == DECISIONS else "facts") / f"{table}.ndjson").open("rb")
     except FileNotFoundError as fault:
         raise _unreadable(folder) from fault
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from datetime import UTC, date, datetime
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from adapter import monitoring, pipeline
+from adapter import monitoring, pipeline, protocol
 from adapter.cli.app import app
 from adapter.demo import hospital
 from adapter.errors import ConfigError
+from adapter.model.decision import Verdict
 from adapter.monitoring import run
 from adapter.pipeline import Trial, Workspace
+from adapter.protocol.ladder_load import load_ladders
 from adapter.screening import people
 from adapter.web.app import own_endpoint
 from adapter.writeback.send import WriteReport
@@ -73,6 +76,53 @@ def test_people_are_read_alone_as_they_are_among_all(
         for own in read:
             whole = everyone[own.subjects[0].id]
             assert own == msgspec.structs.replace(whole, issues=())
+
+
+def test_what_the_screening_decided_need_not_be_judged_again(
+    followed: tuple[Trial, Workspace, list[dict[str, Any]]],
+) -> None:
+    """On days on which all is known that the screening knew, whoever was eligible on the day before entry is
+    known; the same is said with it and without. A day before some of the facts is judged by itself."""
+    trial, workspace, truths = followed
+    zone, ladders = trial.site.zone, load_ladders(trial.folder, trial.vocabulary, trial.protocol)
+    wanted = people.enrolled(workspace, trial.protocol.id, AS_OF)
+    persons = [
+        one for part in people.stretches(workspace, wanted, 5, decisions=True) for one in people.persons(part)
+    ]
+    assert len(persons) == len(truths)
+    believed = Counter[date]()
+    for day in (AS_OF, AS_OF + timedelta(days=100), AS_OF - timedelta(days=40)):
+        for one in persons:
+            made = one.decision()
+            assert made is not None
+            other = msgspec.structs.replace(
+                made,
+                criteria=tuple(
+                    msgspec.structs.replace(top, verdict=Verdict.UNKNOWN, evidence=())
+                    for top in made.criteria
+                ),
+            )
+            said = [
+                protocol.monitor(
+                    trial.protocol, one.facts(), as_of=day, zone=zone, ladders=ladders, assessment=known
+                )
+                for known in (None, made, other)
+            ]
+            assert said[0] == said[1]
+            believed[day] += said[2] != said[0]
+    assert believed[AS_OF] == believed[AS_OF + timedelta(days=100)] == len(truths)
+    assert believed[AS_OF - timedelta(days=40)] < len(truths)
+
+
+def test_decisions_by_other_rules_are_not_believed(
+    followed: tuple[Trial, Workspace, list[dict[str, Any]]],
+) -> None:
+    trial, workspace, _ = followed
+    screened = people.read_summary(workspace)
+    assert run._by_these_rules(trial, screened)
+    for name in ("protocol", "protocol_sha256", "mappings_sha256", "software_sha256"):
+        other = msgspec.structs.replace(screened, versions={**screened.versions, name: "another"})
+        assert not run._by_these_rules(trial, other)
 
 
 def test_the_same_day_leaves_the_same_bytes_and_no_draft(
