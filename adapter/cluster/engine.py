@@ -106,7 +106,7 @@ class _Run:
         self.progress(f"reading the records of {len(nominated.ids)} candidates")
         answers = self.task.answers(nominated.ids)
         with ExitStack() as held:
-            kept = passes.dealt(self.spark, self.reading, nominated.ids, answers.asked)
+            kept = passes.dealt(self.spark, self.reading, nominated.read, answers.asked)
             lines = self._with_what_they_need(held, held.enter_context(kept), nominated)
             opinions = self._opinions(held, lines, nominated)
             self.progress("writing what was decided")
@@ -118,7 +118,7 @@ class _Run:
         specimens = any(piece.may_hold(SPECIMEN) for piece in pieces)
         counts = Counts(rows, pieces)
         met = passes.met(rows, counts, specimens)
-        others = held.enter_context(passes.beyond(self.spark, self.reading, Sought.of(met), nominated.ids))
+        others = held.enter_context(passes.beyond(self.spark, self.reading, Sought.of(met), nominated.read))
         if others is not None:
             rows = rows.union(others)
             counts = Counts(rows, pieces)

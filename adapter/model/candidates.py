@@ -44,10 +44,12 @@ class CandidateQuery(msgspec.Struct, frozen=True):
 class Candidates(msgspec.Struct, frozen=True):
     """Patient ids nominated, with every record merged into or out of them.
 
-    ``unresolved`` counts nominating resources whose subject could not be told from their content; each
-    is one of ``issues``.
+    ``read`` are these and whoever has another version of a resource of theirs: to be read with them, but not
+    judged. ``unresolved`` counts nominating resources whose subject could not be told from their content;
+    each is one of ``issues``.
     """
 
     ids: frozenset[str] = frozenset()
+    read: frozenset[str] = frozenset()
     issues: tuple[Issue, ...] = ()
     unresolved: int = 0

@@ -114,7 +114,7 @@ def deal(line: bytes, where: str, candidates: frozenset[str]) -> Dealt:
     node = next(iter(nodes), itself)
     nodes.pop(node, None)
     keys = dict.fromkeys(found.keys)
-    if own and kind == "Specimen" and found.names.isdisjoint(candidates):
+    if own and kind == "Specimen" and found.names.isdisjoint(mentioned):
         # Somebody else may have another version of it, which the sieve dropped.
         keys |= dict.fromkeys([(itself, OFFERS), (itself, ASKS)])
     elif own:

@@ -57,15 +57,19 @@ class _State:
         )
         self.landing = landing
         self.nominated: Candidates = files.candidates(landing, query)
-        ids = self.nominated.ids
-        self.answers = task.answers(ids)
-        kept = [files.kept(landing, file, ids) for file in landing.manifest.files]
+        read = self.nominated.read
+        self.answers = task.answers(self.nominated.ids)
+        kept = [files.kept(landing, file, read) for file in landing.manifest.files]
         self.tally = Tally(sum(one.tally.read for one in kept), sum(one.tally.given for one in kept))
         asked = self.answers.asked
         dealt = tuple(chain.from_iterable(one.dealt for one in kept))
-        besides = (*dropped(landing, Sought.of(_met(dealt)), ids, self.tally), *asked)
+        besides = (*dropped(landing, Sought.of(_met(dealt)), read, self.tally), *asked)
         self.lines = (*chain.from_iterable(one.lines for one in kept), *besides)
-        self.dealt = (*dealt, *(deal(one.line, one.where, ids) for one in besides))
+        self.dealt = (*dealt, *(deal(one.line, one.where, read) for one in besides))
+
+    @property
+    def whom(self) -> tuple[frozenset[str], frozenset[str]]:
+        return self.nominated.ids, self.nominated.read
 
     def of(self, units: frozenset[Node], home: dict[Node, Node]) -> list[RawResource]:
         return [
@@ -96,7 +100,7 @@ def renewed(
         return before, frozenset()
     was, now = _State(task, former_landing, files), _State(task, landing, files)
     files.keep(landing)
-    if was.nominated.ids != now.nominated.ids or not all(one.named for one in (*was.dealt, *now.dealt)):
+    if was.whom != now.whom or not all(one.named for one in (*was.dealt, *now.dealt)):
         return None
     units, home = _touched(was, now)
     certificate, versions = task.versions(landing)

@@ -125,19 +125,22 @@ def candidates_of(
     """What the passes come to: the nominated, those known by an identifier, every record linked to one.
 
     ``link`` is the third pass, for some identifiers; it is made once more if a record is linked by others.
-    Whoever has another version of a resource of theirs is a candidate too: read alone, either would be
-    misread. They are one group for reading only; that they are one person nobody says.
+    Whoever has another version of a resource of theirs is read with them, since read alone either would be
+    misread; that makes nobody a candidate.
     """
     linked = _linked_of(found, link)
     neighbours: defaultdict[str | Identifier, set[str | Identifier]] = defaultdict(set)
-    ties: Iterable[tuple[str, str | Identifier]] = chain(linked.bearers, linked.pairs, linked.named, moved)
-    for own, other in ties:
-        neighbours[own].add(other)
-        neighbours[other].add(own)
-    reached = closure(found.ids | found.identifiers, neighbours)
-    ids = frozenset(one for one in reached if isinstance(one, str))
+
+    def reached(ties: Iterable[tuple[str, str | Identifier]]) -> frozenset[str]:
+        for own, other in ties:
+            neighbours[own].add(other)
+            neighbours[other].add(own)
+        everyone = closure(found.ids | found.identifiers, neighbours)
+        return frozenset(one for one in everyone if isinstance(one, str))
+
+    ids = reached(chain(linked.bearers, linked.pairs, linked.named))
     issues = tuple(sorted(found.issues, key=lambda issue: issue.reference))
-    return Candidates(ids, issues, len(issues))
+    return Candidates(ids, reached(moved), issues, len(issues))
 
 
 def _linked_of(found: Nominated, link: Callable[[frozenset[Identifier]], Iterable[Linked]]) -> Linked:

@@ -33,6 +33,7 @@ from adapter.screening import dropped
 from adapter.source import landing as reading
 from adapter.source import owners
 from adapter.source.landing import land_folder, open_landing
+from adapter.source.nominate import holds
 from adapter.source.sieve import Kept
 from adapter.trial import Workspace, open_trial
 from tests.property.test_sieve import dice_of, written
@@ -297,27 +298,31 @@ def evidence(found: screening.Screening) -> list[object]:
 
 
 def test_a_result_corrected_to_be_somebody_elses_is_not_the_candidates(tmp_path: Path) -> None:
-    """Every result of a candidate has a newer version under a name that nothing nominates."""
+    """Every result that nominates nobody has a newer version of somebody whom nothing else nominates."""
     (candidate, name), other = (
         next(pair for pair in zip(CHARTS, NAMES, strict=True) if pair[1] in PLANTED_NAMES),
         next(name for name in NAMES if name not in PLANTED_NAMES),
     )
     newer = [
-        row | {"meta": {"versionId": "999"}} for row in candidate if row["resourceType"] == "Observation"
+        row | {"meta": {"versionId": "999"}}
+        for row in candidate
+        if row["resourceType"] == "Observation"
+        and not holds(json.dumps(row).encode(), QUERY.codes | QUERY.texts)
     ]
     newer = [row | {"subject": {"reference": f"Patient/{other}"}} for row in newer]
+    patient = {"resourceType": "Patient", "id": other}
     export, workspace = tmp_path / "export", Workspace(tmp_path / "site")
     export.mkdir()
     for kind in {row["resourceType"] for row in candidate}:
-        rows = [row for row in (*candidate, *newer) if row["resourceType"] == kind]
+        rows = [row for row in (*candidate, *newer, patient) if row["resourceType"] == kind]
         (export / f"{kind}.ndjson").write_text("\n".join(json.dumps(row) for row in rows))
     landing = land_folder(export, workspace.landing, now=NOW, copy=False)
     assert landing.moved == (tuple(sorted((name, other))),)
     found = screening.screen(TRIAL, workspace, as_of=AS_OF, full=True)
     assert [one.subject for one in found.decisions] == [name]
-    own = [row for row in found.facts.findings if row.subject == name and not row.derived_from]
-    kept = [row for row in own if row.source.reference.startswith("Observation/")]
-    assert kept
+    corrected = {f"Observation/{row['id']}" for row in newer}
+    kept = [row for row in found.facts.findings if row.source.reference in corrected and not row.derived_from]
+    assert {row.subject for row in kept} == {name}
     assert {row.excluded for row in kept} == {"SUPERSEDED"}
 
 

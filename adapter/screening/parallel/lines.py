@@ -32,7 +32,7 @@ _AT_ONCE = 2**20  # lines of which the keys are in memory
 
 
 class Lines(NamedTuple):
-    """``parts`` hold the lines by slot, ``listed`` is their list, ``wanted`` that of the candidates. ``gaps``
+    """``parts`` hold the lines by slot, ``listed`` is their list, ``wanted`` that of whom to judge. ``gaps``
     are coverage rows about everybody, as far as they are known before anybody is judged; ``issues`` those of
     nominating, by their place in the file."""
 
@@ -49,7 +49,7 @@ class Lines(NamedTuple):
 
 def kept(run: Underway, nomination: Nomination) -> Lines:
     """Sieve what no earlier run did, and find who must be judged together."""
-    candidates = nomination.candidates.ids
+    candidates, judged = nomination.candidates.read, nomination.candidates.ids
     former = _remembered(run)
     slots = run.cut.slots or slots_for(len(candidates), [one.slots for one in former])
     wanted = run.kept.write("wanted", _WIRE.encode(sorted(candidates)))
@@ -61,7 +61,7 @@ def kept(run: Underway, nomination: Nomination) -> Lines:
         for piece, paths, start in zip(run.ranges, dealt, before, strict=True)
         for path in paths
     ]
-    given = run.task.answers(candidates)
+    given = run.task.answers(judged)
     if given.asked:
         parts.append(PartOf(_answered(run, given.asked, candidates, slots), "own endpoint", 0))
     met = _met(run, parts)
@@ -72,7 +72,7 @@ def kept(run: Underway, nomination: Nomination) -> Lines:
     return Lines(
         parts,
         listed,
-        wanted,
+        run.kept.write("people", _WIRE.encode(sorted(judged))),
         slots,
         _shelf(run, parts),
         homes(met.pairs),
