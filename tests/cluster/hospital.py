@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,60 @@ def landed(folder: Path, patients: int = 92) -> tuple[Trial, Workspace]:
     observations.write_bytes(b"\xef\xbb\xbf" + b"".join(lines))
     packed = zstandard.ZstdCompressor().compress(b"".join(bad))
     (source / "Observation.0009.ndjson.zst").write_bytes(packed)
-    trial = pipeline.open_trial(None, "demo")
     workspace = Workspace(folder / "workspace", embedded=True)
-    pipeline.land(source, workspace, now=datetime(2019, 6, 3, 12, tzinfo=trial.site.zone))
-    return trial, workspace
+    _land(source, workspace)
+    return pipeline.open_trial(None, "demo"), workspace
+
+
+def changed(export: Path, workspace: Workspace) -> None:
+    """Land the export of :func:`landed` again: results of one candidate are withdrawn, somebody is new."""
+    observations, conditions = export / "Observation.0001.ndjson", export / "Condition.ndjson.gz"
+    diagnoses = gzip.decompress(conditions.read_bytes())
+    diagnosis = next(line for line in diagnoses.splitlines() if b"N04.2" in line)
+    candidate = json.loads(diagnosis)["subject"]["reference"].encode()
+    observations.write_bytes(
+        b"".join(
+            line.replace(b'"final"', b'"entered-in-error"') if b'"' + candidate + b'"' in line else line
+            for line in observations.read_bytes().splitlines(keepends=True)
+        )
+    )
+    own = diagnosis.replace(candidate, b"Patient/newcomer").replace(b'"id":"', b'"id":"of-newcomer-', 1)
+    conditions.write_bytes(gzip.compress(diagnoses.rstrip(b"\n") + b"\n" + own + b"\n"))
+    with (export / "Patient.ndjson").open("ab") as patients:
+        patients.write(
+            b'{"resourceType":"Patient","id":"newcomer","gender":"male","birthDate":"1970-03-04"}\n'
+        )
+    manifest = json.loads((export / "manifest.json").read_bytes())
+    for file in manifest["output"]:
+        file["count"] += file["type"] in ("Patient", "Condition")
+    (export / "manifest.json").write_text(json.dumps(manifest))
+    _land(export, workspace)
+
+
+def skewed(folder: Path, results: int) -> tuple[Trial, Workspace]:
+    """The demo hospital, where one candidate has that many results more."""
+    source = folder / "export"
+    hospital.generate(source, patients=92)
+    conditions = gzip.decompress((source / "Condition.ndjson.gz").read_bytes()).splitlines()
+    candidate = next(json.loads(line)["subject"]["reference"] for line in conditions if b"N04.2" in line)
+    with (source / "Observation.0002.ndjson").open("w") as lines:
+        for number in range(results):
+            row = _reading(f"skew-{number}", candidate.partition("/")[2], f"{1 + number % 40 / 10}")
+            row["effectiveDateTime"] = f"20{10 + number % 9}-{1 + number % 12:02}-{1 + number % 28:02}"
+            lines.write(json.dumps(row) + "\n")
+    workspace = Workspace(folder / "workspace", embedded=True)
+    _land(source, workspace)
+    return pipeline.open_trial(None, "demo"), workspace
+
+
+def _land(source: Path, workspace: Workspace) -> None:
+    zone = pipeline.open_trial(None, "demo").site.zone
+    pipeline.land(source, workspace, now=datetime(2019, 6, 3, 12, tzinfo=zone))
+
+
+def copy_of(workspace: Workspace, root: Path) -> Workspace:
+    shutil.copytree(workspace.root, root)
+    return Workspace(root, embedded=True)
 
 
 def _adversarial(candidate: str) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +14,20 @@ from adapter import attestations
 from adapter.cluster import engine
 from adapter.cluster.engine import Sizes
 from adapter.pipeline import Workspace
-from adapter.screening import read_screening
+from adapter.screening import read_screening, screen
 from adapter.trial import Trial, open_store
 from tests.cluster.conftest import running
-from tests.cluster.hospital import differing, files, landed, locally, task_of
+from tests.cluster.hospital import (
+    DAY,
+    changed,
+    copy_of,
+    differing,
+    files,
+    landed,
+    locally,
+    skewed,
+    task_of,
+)
 
 pytestmark = pytest.mark.xdist_group("spark")
 MIB = 2**20
@@ -70,3 +81,37 @@ def test_verdicts_evidence_and_accounts_are_those_of_a_local_run(cluster: Cluste
     assert len(done.decisions) > 90
     assert sum(on_disk) > MIB
     assert in_the_clear == []
+
+
+def test_a_screening_after_a_change_is_the_same_whoever_screened_before(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """Locally a former decision stands where nothing it rests on changed, on a cluster everybody is judged
+    anew: neither leaves a trace, and either goes on from what the other left."""
+    trial, workspace = landed(tmp_path)
+    before = locally(trial, workspace)
+    changed(tmp_path / "export", workspace)
+    first, second = copy_of(workspace, tmp_path / "first"), copy_of(workspace, tmp_path / "second")
+
+    here = screen(trial, first, as_of=DAY)
+    assert 0 < here.reused < len(here.decisions)
+    expected = files(first)
+    assert {"decisions.ndjson", "facts/findings.ndjson"} <= set(differing(before, expected))
+
+    engine.screen(cluster.spark, task_of(trial, second), sizes=Sizes(3 * MIB, MIB))
+    assert differing(files(second), expected) == []
+
+    again = screen(trial, second, as_of=DAY)
+    assert again.reused == expected["basis.ndjson"].count(b"\n")
+    assert differing(files(second), expected) == []
+
+
+def test_a_skewed_person_is_judged_whole_and_changes_no_byte(cluster: Cluster, tmp_path: Path) -> None:
+    """More than half of the lines kept are one candidate's: more than a row or several units hold."""
+    trial, workspace = skewed(tmp_path, 8_000)
+    expected = locally(trial, workspace)
+    told: list[str] = []
+    engine.screen(cluster.spark, task_of(trial, workspace), sizes=Sizes(MIB, MIB // 2), progress=told.append)
+    assert differing(files(workspace), expected) == []
+    lines, units = (int(word) for word in re.findall("[0-9]+", told[2]))
+    assert (8_000 / lines > 0.5, units > 4) == (True, True)
