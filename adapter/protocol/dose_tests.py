@@ -86,7 +86,7 @@ def _total(test: DoseIs, frame: Frame, context: Context) -> Outcome:
     needs = (say("complete records of {what} with their doses, {when}", what=test.dose.label, when=frame),)
     every = unique((*total.flags, *measured.flags, *flags))
     wanted_ = needs if truth is Truth.UNKNOWN else ()
-    return Outcome(truth, merge_evidence((shown, measured.evidence)), every, wanted_, gap)
+    return Outcome(truth, merge_evidence((tuple(shown), measured.evidence)), every, wanted_, gap)
 
 
 def _size(test: DoseIs, context: Context) -> tuple[Interval | None, Outcome, tuple[str, ...]]:

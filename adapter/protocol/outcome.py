@@ -86,10 +86,13 @@ def union(groups: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
     return unique(chain.from_iterable(said)) if said else ()
 
 
-def merge_evidence(groups: Iterable[Iterable[Evidence]]) -> tuple[Evidence, ...]:
+def merge_evidence(groups: Iterable[tuple[Evidence, ...]]) -> tuple[Evidence, ...]:
     """Each record once per concept: the strongest role it had, and every comparison made with it."""
+    said = [group for group in groups if group]
+    if len(said) == 1 and len(said[0]) == 1:
+        return said[0]
     merged: dict[tuple[Source, str, str], Evidence] = {}
-    for group in groups:
+    for group in said:
         for item in group:
             key = (item.source, item.concept, item.when)
             known = merged.setdefault(key, item)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 from fractions import Fraction
+from typing import Literal
 
 import msgspec
 
@@ -242,8 +243,11 @@ def _distance(row: Finding, target: Span) -> int:
     return abs((_day(row) - target.first).days)
 
 
-def evidence_of(row: Finding, role: str, *, compared: str = "", why: str = "") -> Evidence:
+def evidence_of(
+    row: Finding, role: Literal["used", "ignored", "support"], *, compared: str = "", why: str = ""
+) -> Evidence:
     """One reading as evidence: the source's own text, the canonical value, and what was done."""
+    when = row.when
     value = ""
     if row.value is not None:
         value = f"{row.value} {row.unit}".strip()
@@ -253,9 +257,9 @@ def evidence_of(row: Finding, role: str, *, compared: str = "", why: str = "") -
         value = row.value_date.iso
     return Evidence(
         source=row.source,
-        role="used" if role == "used" else "support" if role == "support" else "ignored",
+        role=role,
         concept=row.concept or row.code.code,
-        when=row.when.iso if row.when else "",
+        when=when.iso if when else "",
         original=f"{row.original} {row.original_unit}".strip(),
         value=value,
         conversion=row.conversion,

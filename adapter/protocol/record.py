@@ -10,7 +10,6 @@ from operator import itemgetter
 from typing import Any, TypeVar
 
 from adapter.model.coverage import Coverage, is_covered
-from adapter.model.dates import PartialDate
 from adapter.model.facts import Event, Facts, Finding, Intervention, Subject
 
 Row = TypeVar("Row", Finding, Event, Intervention)
@@ -96,16 +95,15 @@ def in_order(rows: Iterable[Row], order: Callable[[Row], tuple[Any, ...]]) -> li
 
 
 def finding_order(row: Finding) -> tuple[Any, ...]:
-    return (*_dated(row.when), row.concept, row.source, row.method)
+    when = row.when
+    return (when is None, when.order if when else (), row.concept, row.source, row.method)
 
 
 def _event_order(row: Event) -> tuple[Any, ...]:
-    return (*_dated(row.start), row.source)
+    when = row.start
+    return (when is None, when.order if when else (), row.source)
 
 
 def _intervention_order(row: Intervention) -> tuple[Any, ...]:
-    return (*_dated(row.start), row.source)
-
-
-def _dated(when: PartialDate | None) -> tuple[bool, tuple[Any, ...]]:
-    return (when is None, when.order if when else ())
+    when = row.start
+    return (when is None, when.order if when else (), row.source)
