@@ -56,7 +56,7 @@ class _Climb:
         self.latest: tuple[str, ...] = ()
         self.needs: tuple[str, ...] = ()
         self.answered = False
-        self.looked_at: tuple[Round, str] | None = None
+        self.looked_at: tuple[Round, Fired | None] | None = None
         begin = context.resolve(ladder.begin) if ladder.begin is not None else None
         self.begun = begin.day if begin is not None else None
 
@@ -102,13 +102,13 @@ class _Climb:
     def _see(self, found: Round, watched: dict[str, Round | None]) -> None:
         alerts, shown = self._alerts(watched)
         if not found.values:
-            self.looked_at = found, ""
+            self.looked_at = found, None
             self._see_nothing_usable(found, alerts, shown)
             return
         review = self._review(found.day)
         ways = [way for way in self.state.next if not way.after and review.admits(way.trigger.timing)]
         fired = pull(ways, found, self.ladder.measure, self.entry, self.seen, self._named(found.day))
-        self.looked_at = found, fired.said
+        self.looked_at = found, fired
         if fired.way is not None:
             self._move(fired.way, fired, found, review, alerts, shown)
         else:
@@ -166,9 +166,9 @@ class _Climb:
         shown: tuple[Evidence, ...],
     ) -> None:
         stored = self.state.review is not None
-        said, flags, needs = fired.said, fired.flags, fired.needs
+        waits, flags, needs = "", fired.flags, fired.needs
         if stored and not review.answers:
-            said = f"{worst_of(found.values, self.ladder.measure).said}, {review.place}: stored, no step"
+            waits = f"{worst_of(found.values, self.ladder.measure).said}, {review.place}: stored, no step"
         elif stored and not fired.unknown:
             otherwise = self.state.otherwise
             flags = (*flags, *otherwise.flags)
@@ -179,6 +179,7 @@ class _Climb:
         self.latest, self.needs = unique((*flags, *_unused(found))), needs
         if stored or flags or alerts or needs or found.unusable:
             beside, beside_flags = self._companion(found.day, False)
+            said = waits or fired.said
             self._store(
                 found,
                 said or worst_of(found.values, self.ladder.measure).said,
@@ -248,9 +249,7 @@ class _Climb:
         ]
         if not rows:
             return (), (rule.missing,) if wanted_here and rule.missing else ()
-        values = tuple(
-            Value(row, row.value, f"{row.value} {row.unit}") for row in rows if row.value is not None
-        )
+        values = tuple(Value(row, row.value) for row in rows if row.value is not None)
         compared = compare(
             values, False, rule.bounds, Measure(name="", kind="level", selection=rule.selection)
         )
@@ -310,10 +309,15 @@ class _Climb:
             steps=tuple(self.steps),
             flags=unique((*self.entry_flags, *self.latest, *self.alerts, *flags, *named, *standing)),
             settles=() if self.state.terminal else unique(settles),
-            latest=merge_evidence((_evidence(*self.looked_at, self.ladder.measure),))
-            if self.looked_at
-            else (),
+            latest=merge_evidence((self._latest(),)),
         )
+
+    def _latest(self) -> tuple[Evidence, ...]:
+        """The readings of the newest day that was looked at."""
+        if self.looked_at is None:
+            return ()
+        found, fired = self.looked_at
+        return _evidence(found, "" if fired is None else fired.said, self.ladder.measure)
 
 
 def _length(way: Transition) -> str:

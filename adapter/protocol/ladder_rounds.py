@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import date
 from fractions import Fraction
+from typing import Literal
 
 import msgspec
 
@@ -26,17 +27,31 @@ from adapter.protocol.readings import collect, deciding, evidence_of, wanted
 from adapter.protocol.saying import say
 
 ANY = Interval(None, None)
+Kind = Literal["level", "fall", "rise", "multiple"]
 
 
-class Value(msgspec.Struct, frozen=True):
-    """The measure of one reading; ``value`` is unbounded where it cannot be worked out."""
+class Value(msgspec.Struct, frozen=True, dict=True):
+    """The measure of one reading; ``value`` is unbounded where it cannot be worked out. ``against`` is what a
+    change is counted from, ``limit`` of what a value is a multiple. In words only if they are asked for."""
 
     row: Finding
     value: Interval
-    said: str
     flags: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    kind: Kind = "level"
     against: Finding | None = None
+    limit: Fraction | None = None
+
+    @kept
+    def said(self) -> str:
+        row = self.row
+        if self.against is not None and self.against.value is not None and row.value is not None:
+            start, end = brief(self.against.value), brief(row.value)
+            return f"{say(self.kind)} {start} -> {end} = {brief(self.value)} %"
+        if self.kind != "multiple":
+            return f"{row.value} {row.unit}"
+        said = f"{row.concept} {brief(row.value or ANY)} {row.unit}"
+        return said if self.limit is None else f"{said} / {number_text(self.limit)} = {brief(self.value)} x"
 
 
 class Round(msgspec.Struct, frozen=True):
@@ -168,7 +183,7 @@ def _values(measure: Measure, rows: list[Finding], references: dict[str, _Refere
             return _changes(measure, rows, references)
         case "multiple":
             return tuple(_multiple(row, measure) for row in rows)
-    return tuple(Value(row, row.value or ANY, f"{row.value} {row.unit}", row.flags) for row in rows)
+    return tuple(Value(row, row.value or ANY, row.flags) for row in rows)
 
 
 def _changes(measure: Measure, rows: list[Finding], references: dict[str, _Reference]) -> tuple[Value, ...]:
@@ -181,7 +196,7 @@ def _changes(measure: Measure, rows: list[Finding], references: dict[str, _Refer
             return tuple(_change(measure, row, references[name]) for row in groups[name])
     flag = "EQUATION_MIX" if references else "NO_REFERENCE_READING"
     need = "a baseline of the same series"
-    return tuple(Value(row, ANY, f"{row.value} {row.unit}", (flag,), (need,)) for row in rows)
+    return tuple(Value(row, ANY, (flag,), (need,)) for row in rows)
 
 
 def _preference(groups: dict[str, list[Finding]], measure: Measure) -> list[str]:
@@ -194,21 +209,19 @@ def _preference(groups: dict[str, list[Finding]], measure: Measure) -> list[str]
 def _change(measure: Measure, row: Finding, reference: _Reference) -> Value:
     start, end = reference.row.value, row.value
     assert start is not None and end is not None  # noqa: S101, PT018 - both were chosen for having a value
-    direction = "fall" if measure.kind == "fall" else "rise"
+    direction: Kind = "fall" if measure.kind == "fall" else "rise"
     change = relative_change(start, end, direction).scaled(100)
-    said = f"{say(direction)} {brief(start)} -> {brief(end)} = {brief(change)} %"
-    return Value(row, change, said, unique((*reference.row.flags, *row.flags)), (), reference.row)
+    flags = unique((*reference.row.flags, *row.flags))
+    return Value(row, change, flags, kind=direction, against=reference.row)
 
 
 def _multiple(row: Finding, measure: Measure) -> Value:
     limits = row.range
     limit = None if limits is None else limits.high if measure.limit == "upper_limit" else limits.low
-    said = f"{row.concept} {brief(row.value or ANY)} {row.unit}"
     if limit is None or limit <= 0 or row.value is None:
         need = f"the laboratory's {measure.limit.replace('_', ' ')} for {row.concept}"
-        return Value(row, ANY, said, unique((*row.flags, "NO_REFERENCE_RANGE")), (need,))
-    value = row.value.scaled(1 / limit)
-    return Value(row, value, f"{said} / {number_text(limit)} = {brief(value)} x", row.flags)
+        return Value(row, ANY, unique((*row.flags, "NO_REFERENCE_RANGE")), (need,), "multiple")
+    return Value(row, row.value.scaled(1 / limit), row.flags, kind="multiple", limit=limit)
 
 
 # --- putting a round to a test ---------------------------------------------------------------------------
@@ -242,12 +255,15 @@ def worst_of(values: tuple[Value, ...], measure: Measure) -> Value:
     if len(values) == 1:
         return values[0]
 
-    def height(value: Value) -> tuple[bool, Fraction, str]:
+    def height(value: Value) -> tuple[bool, Fraction]:
         edge = value.value.low if measure.worst == "highest" else value.value.high
         number = edge if edge is not None else Fraction(0)
-        return (edge is not None, number if measure.worst == "highest" else -number, value.said)
+        return (edge is not None, number if measure.worst == "highest" else -number)
 
-    return max(values, key=height)
+    heights = [height(value) for value in values]
+    top = max(heights)
+    tops = [value for value, own in zip(values, heights, strict=True) if own == top]
+    return tops[0] if len(tops) == 1 else max(tops, key=lambda value: value.said)
 
 
 def compare(

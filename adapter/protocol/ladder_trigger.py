@@ -33,17 +33,6 @@ class Entry(msgspec.Struct, frozen=True):
         )
 
 
-class Fired(msgspec.Struct, frozen=True):
-    """The way that is taken, or none; ``unknown`` if one might be."""
-
-    way: Transition | None
-    said: str
-    unknown: bool = False
-    flags: tuple[str, ...] = ()
-    needs: tuple[str, ...] = ()
-    evidence: tuple[Evidence, ...] = ()
-
-
 class _Tried(msgspec.Struct, frozen=True):
     way: Transition
     truth: Truth
@@ -55,6 +44,21 @@ class _Tried(msgspec.Struct, frozen=True):
     @property
     def said(self) -> str:
         return ", ".join((self.compared.said, *self.more))
+
+
+class Fired(msgspec.Struct, frozen=True):
+    """The way that is taken, or none; ``unknown`` if one might be."""
+
+    way: Transition | None
+    words: str | _Tried
+    unknown: bool = False
+    flags: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+
+    @property
+    def said(self) -> str:
+        return self.words if isinstance(self.words, str) else self.words.said
 
 
 def pull(
@@ -75,12 +79,10 @@ def pull(
         if one.truth is Truth.TRUE:
             if any(other.way.target != one.way.target for other in doubted):
                 break
-            return Fired(
-                one.way, one.said, flags=unique((*own, *boundary, *one.flags)), evidence=one.evidence
-            )
+            return Fired(one.way, one, flags=unique((*own, *boundary, *one.flags)), evidence=one.evidence)
         if one.truth is Truth.UNKNOWN:
             doubted.append(one)
-    said = (doubted or tried)[0].said if tried else ""
+    said = (doubted or tried)[0] if tried else ""
     if not doubted:
         return Fired(None, said, flags=unique((*own, *boundary)))
     needs = unique(
