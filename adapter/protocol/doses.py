@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import date
 from fractions import Fraction
+from typing import NamedTuple
 
 import msgspec
 
@@ -49,16 +50,15 @@ def dose_on(drugs: tuple[str, ...], day: date, context: Context) -> Dose:
 
 
 def _dose_on(drugs: tuple[str, ...], day: date, context: Context) -> Dose:
-    stating = [row for row in _stating(drugs, context) if _active(row, day)]
+    stating = [one for one in _stating(drugs, context) if _active(one.row, day)]
     if stating:
-        newest = max(_began(row) for row in stating)
-        latest = [row for row in stating if _began(row) == newest]
-        kind = next(kind for kind in _STATING if any(row.kind == kind for row in latest))
-        chosen = tuple(row for row in latest if row.kind == kind)
-        flags = unique(flag for row in chosen for flag in row.flags)
-        return Dose(
-            day, sum((daily_milligrams(row) or Fraction(0) for row in chosen), Fraction(0)), chosen, flags
-        )
+        newest = max(one.began for one in stating)
+        latest = [one for one in stating if one.began == newest]
+        kind = next(kind for kind in _STATING if any(one.row.kind == kind for one in latest))
+        chosen = [one for one in latest if one.row.kind == kind]
+        flags = unique(flag for one in chosen for flag in one.row.flags)
+        amount = chosen[0].daily if len(chosen) == 1 else sum((one.daily for one in chosen), Fraction(0))
+        return Dose(day, amount, tuple(one.row for one in chosen), flags)
     given = tuple(
         row
         for row in rows_of(drugs, context)
@@ -84,21 +84,24 @@ def doses_in(drugs: tuple[str, ...], frame: Frame, context: Context) -> tuple[Do
     return tuple(dose for dose in found if dose.value is not None)
 
 
-def _stating(drugs: tuple[str, ...], context: Context) -> tuple[Intervention, ...]:
-    """The rows that name a daily dose."""
+class _Stating(NamedTuple):
+    """A row that names a daily dose: the day it began, and mg a day."""
+
+    row: Intervention
+    began: date
+    daily: Fraction
+
+
+def _stating(drugs: tuple[str, ...], context: Context) -> tuple[_Stating, ...]:
     return context.once(
         ("rows with a daily dose", drugs),
         lambda: tuple(
-            row
+            _Stating(row, row.start.first, daily)
             for row in rows_of(drugs, context)
-            if row.kind in _STATING and daily_milligrams(row) is not None
+            if row.kind in _STATING and row.start is not None
+            if (daily := daily_milligrams(row)) is not None
         ),
     )
-
-
-def _began(row: Intervention) -> date:
-    assert row.start is not None  # noqa: S101 - rows without a start were left out
-    return row.start.first
 
 
 def _active(row: Intervention, day: date) -> bool:
