@@ -1,8 +1,9 @@
 """``python -m benchmarks.engine``: CPU milliseconds a person takes to be mapped, judged and followed.
 
-Over the candidates of the synthetic hospital and, for the last line, its people on the study. Values that a
-struct works out of itself once, and texts that were read before, are forgotten before every round. Beside it,
-in the same run: msgspec's typed decode of the same lines, so that the ratios hold where milliseconds do not.
+Over the candidates of the synthetic hospital and, for the last line, its people on the study. ``judge`` is
+what a screening does with the lines of one person who is a unit alone. Values that a struct works out of
+itself once, and texts that were read before, are forgotten before every round. Beside it, in the same run:
+msgspec's typed decode of the same lines, so that the ratios hold where milliseconds do not.
 ``--profile N`` prints the N functions that took most time of each, by cProfile.
 """
 
@@ -28,6 +29,7 @@ from adapter.model.facts import Facts
 from adapter.model.resource import RawResource
 from adapter.protocol.ladder_load import load_ladders
 from adapter.screening import enrolment_days
+from adapter.screening.judge import Question, by_subject, judge
 from adapter.source.landing import open_landing
 from adapter.trial import open_trial
 from benchmarks.enrolled import DAY, screened
@@ -84,15 +86,29 @@ def measure(root: Path, rounds: int, profiled: int) -> None:
         for name in entered.keys() & people.keys():
             protocol.monitor(rules, people[name], as_of=DAY, zone=zone, ladders=ladders)
 
+    question = Question(trial, DAY, sick, by_subject(landing.coverage), (), b"")
+    own = {name: tuple(landing.resources(candidates=frozenset({name}))) for name in sorted(sick)}
+
+    def units() -> list[list[RawResource]]:
+        _forget()
+        return [
+            [RawResource(one.line, one.where, one.resource_type) for one in lines] for lines in own.values()
+        ]
+
+    def judged(people: list[list[RawResource]]) -> None:
+        for lines in people:
+            judge(lines, (), question)
+
     def fresh() -> dict[str, Facts]:
         return {name: wire.decode(line, Facts) for name, line in stored.items()}
 
-    print(f"{'':24}{'ms CPU a person':>18}{'x typed decode':>18}")
+    print(f"{'':32}{'ms CPU a person':>18}{'x typed decode':>18}")
     decoders = _decoders()
     decode = _least(rounds, _forget, lambda _: typed(rows, decoders), profiled) / len(sick)
     _figure("msgspec, typed decode", decode, decode)
     _figure("map", _least(rounds, _forget, lambda _: mapped(), profiled) / len(sick), decode)
     _figure("evaluate", _least(rounds, fresh, evaluate, profiled) / len(sick), decode)
+    _figure("judge: map, evaluate, write", _least(rounds, units, judged, profiled) / len(sick), decode)
     named = [f"Patient/{name}".encode() for name in entered]
     theirs = [row for row in rows if any(name in row[1] for name in named)]
     decode = _least(rounds, _forget, lambda _: typed(theirs, decoders), 0) / len(entered)
@@ -141,7 +157,7 @@ def _least(rounds: int, prepare: Callable[[], T], work: Callable[[T], object], p
 
 
 def _figure(name: str, seconds: float, decode: float) -> None:
-    print(f"{name:24}{1000 * seconds:18.2f}{seconds / decode:18.1f}", flush=True)
+    print(f"{name:32}{1000 * seconds:18.2f}{seconds / decode:18.1f}", flush=True)
 
 
 if __name__ == "__main__":

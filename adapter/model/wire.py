@@ -16,7 +16,8 @@ T = TypeVar("T")
 
 def _encode(value: Any) -> Any:
     if isinstance(value, Fraction):
-        return f"{value.numerator}/{value.denominator}"
+        numerator, denominator = value.as_integer_ratio()
+        return f"{numerator}/{denominator}"
     raise NotImplementedError(f"cannot write {type(value).__name__}")
 
 
