@@ -32,7 +32,7 @@ from adapter.mappers.terminology.vocabulary import candidate_query
 from adapter.screening import dropped
 from adapter.source import landing as reading
 from adapter.source import owners
-from adapter.source.landing import land_folder, open_landing
+from adapter.source.landing import Landing, land_folder, open_landing
 from adapter.source.nominate import holds
 from adapter.source.sieve import Kept
 from adapter.trial import Workspace, open_trial
@@ -277,7 +277,7 @@ def everything(block: bytes, _: frozenset[str]) -> list[Kept]:
 
 
 def everybody_of_interest(workspace: Workspace) -> set[str]:
-    """Who has a fact that the protocol's candidates clause asks for, by mapping every line."""
+    """Patients who have a fact that the protocol's candidates clause asks for, by mapping every line."""
     lines = open_landing(workspace.landing).resources()
     facts = map_resources(lines, terminology=TRIAL.terminology, zone=TRIAL.site.zone)
     asked = {*TRIAL.protocol.candidates.events, *TRIAL.protocol.candidates.findings}
@@ -287,7 +287,8 @@ def everybody_of_interest(workspace: Workspace) -> set[str]:
         for one in facts.events
         if "research" not in one.category or ours in one.attribute("study_identifier")
     )
-    return {one.subject for one in (*events, *facts.findings) if one.concept in asked} - {""}
+    patients = {one.id for one in facts.subjects}
+    return patients & {one.subject for one in (*events, *facts.findings) if one.concept in asked}
 
 
 def evidence(found: screening.Screening) -> list[object]:
@@ -318,6 +319,8 @@ def test_a_result_corrected_to_be_somebody_elses_is_not_the_candidates(tmp_path:
         (export / f"{kind}.ndjson").write_text("\n".join(json.dumps(row) for row in rows))
     landing = land_folder(export, workspace.landing, now=NOW, copy=False)
     assert landing.moved == (tuple(sorted((name, other))),)
+    by_an_older_program = msgspec.structs.replace(landing.manifest, moved=msgspec.UNSET)
+    assert Landing(landing.folder, by_an_older_program).moved == landing.moved
     found = screening.screen(TRIAL, workspace, as_of=AS_OF, full=True)
     assert [one.subject for one in found.decisions] == [name]
     corrected = {f"Observation/{row['id']}" for row in newer}
