@@ -36,10 +36,10 @@ def spans_of(sizes: list[int], bytes_each: int, workers: int) -> list[tuple[Span
     """The spans of slots of each batch: few enough batches to be merged at once, each of spans small enough
     to be held, and enough of them that no worker is idle.
 
-    All are halves of halves, so that a few lines more leave most of them where they were. A third of a
-    worker's share lies between two halves, which mere chance seldom gets past.
+    All are halves of halves, so that a few lines more leave most of them where they were. A sixth of a
+    worker's share lies well between two halves, where mere chance seldom makes two of one.
     """
-    most = max(1, min(bytes_each, sum(sizes) // (workers * 3)))
+    most = max(1, min(bytes_each, sum(sizes) // (workers * 6)))
     limit = max(most, sum(sizes) // (MOST // 2))
     before = [0, *accumulate(sizes)]
     while len(batches := _held(before, _halves(before, (0, len(sizes) - 1), limit))) > MOST:

@@ -11,7 +11,7 @@ from adapter.screening.deal import deal
 from adapter.screening.dropped import Sought, answering
 from adapter.screening.parallel import work
 from adapter.screening.parallel.parts import PartWriter, account_of, records_of
-from adapter.screening.parallel.underway import Underway
+from adapter.screening.parallel.underway import PASSED, Underway
 from adapter.screening.parallel.work import PartOf
 from adapter.source.ranges import Range, blocks_of
 
@@ -33,7 +33,7 @@ def beyond(run: Underway, sought: Sought, before: list[int], wanted: Path, slots
             for at, (piece, target) in enumerate(zip(pieces, targets, strict=True))
             if not target.exists()
         }
-        for _ in run.over("others' lines", pieces, left):
+        for _ in run.over("others' lines", pieces, left, sum(one.bytes for one in pieces) / PASSED):
             pass
         parts = [
             PartOf(target, run.ranges[number].file.name, before[number])

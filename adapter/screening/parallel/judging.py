@@ -39,23 +39,51 @@ def _coverage_in(path: Path) -> Mapping[str, tuple[Coverage, ...]]:
     return by_subject(_WIRE.decode(path.read_bytes(), type=list[Coverage]))
 
 
-def judged(batch: Batch) -> Done:
-    """Judge the units of a batch. Those whose lines come from the same parts are not read; where all do, what
-    is there of the batch stays as it is."""
-    asked, coverage = brief(), _coverage_in(batch.coverage)
-    known = {} if asked.full else _former(batch)
+class Standing(NamedTuple):
+    """Of a batch: where its lines come from, what earlier runs left, and the units that come to the same,
+    as nothing they come from changed."""
+
+    sources: Sources
+    named: Mapping[int, bytes]
+    known: _Known
+    same: frozenset[int]
+
+    @property
+    def reused(self) -> int:
+        """People in the units that come to the same."""
+        return sum(len(self.known[slot][1].subjects) for slot in self.same)
+
+
+def standing(batch: Batch) -> Standing:
+    coverage = _coverage_in(batch.coverage)
+    known = {} if brief().full else _former(batch)
     sources = Sources(batch)
     named = sources.of_all()
-    same = {
+    same = frozenset(
         slot
         for slot, source in named.items()
         if (former := known.get(slot)) is not None
         and former[1].source == source
         and former[1].covered == covered(coverage, former[1].subjects)
-    }
-    reused = sum(len(known[slot][1].subjects) for slot in same)
-    if len(same) == len(named) and _is_whole(batch.target, known, same):
-        return Done(batch.target, len(same), 0, reused)
+    )
+    return Standing(sources, named, known, same)
+
+
+def compared(batch: Batch) -> tuple[Done | None, frozenset[int]]:
+    """What is there of a batch if it may stay as it is, and the units that have to be read otherwise."""
+    found = standing(batch)
+    left = found.named.keys() - found.same
+    if not left and _is_whole(batch.target, found.known, found.same):
+        return Done(batch.target, len(found.same), 0, found.reused), frozenset()
+    return None, frozenset(left)
+
+
+def judged(batch: Batch) -> Done:
+    """Judge the units of a batch. Those whose lines come from the same parts are not read."""
+    asked, coverage = brief(), _coverage_in(batch.coverage)
+    found = standing(batch)
+    sources, named, known, same = found
+    reused = found.reused
     wanted = wanted_in(batch.wanted)
     question = Question(trial_of(asked), asked.as_of, wanted, coverage, batch.gaps, asked.rules)
     shelf = DiskShelf(batch.shelf)
@@ -75,10 +103,10 @@ def judged(batch: Batch) -> Done:
                 reused += 0 if slot in same else len(unit.subjects)
                 continue
             decided = _decisions(*former) if former is not None else None
-            found = judge((raw for _, raw in lines[slot]), lent, question, decided)
-            subjects = tuple(person.subject for person in found.people)
-            out.add(slot, named[slot], print_, covered(coverage, subjects), found)
-            reused += found.reused
+            opinion = judge((raw for _, raw in lines[slot]), lent, question, decided)
+            subjects = tuple(person.subject for person in opinion.people)
+            out.add(slot, named[slot], print_, covered(coverage, subjects), opinion)
+            reused += opinion.reused
             anew += 1
     shelf.close()
     return Done(batch.target, out.finish(), anew, reused)
@@ -88,7 +116,7 @@ def _stands(unit: JudgedUnit, print_: bytes, coverage: Mapping[str, tuple[Covera
     return unit.fingerprint == print_ and unit.covered == covered(coverage, unit.subjects)
 
 
-def _is_whole(target: Path, known: _Known, slots: set[int]) -> bool:
+def _is_whole(target: Path, known: _Known, slots: frozenset[int]) -> bool:
     """Whether a file holds these units and no others."""
     return (
         target.exists()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from itertools import accumulate, chain, groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +27,11 @@ from adapter.screening.parallel.writing import Counts
 from adapter.screening.ties import Met, homes, together
 
 _WIRE = msgspec.msgpack
-_MET = 5e6  # lines that a core looks at in a second for ties, roughly
+# What a core does in a second, roughly: lines looked at for ties, bytes of ranges whose rolls are looked
+# through; and the seconds in which it deals and judges the lines of a candidate.
+_MET = 5e6
+_LOOKED = 4e9
+_A_CANDIDATE = 9e-3
 _AT_ONCE = 2**20  # lines of which the keys are in memory
 
 
@@ -132,13 +136,27 @@ def _dealt(run: Underway, former: Sequence[Dealt], wanted: Path, slots: int) -> 
                 left[number] = work.dealt_again, (piece, roll, parts[-1], before, wanted, slots, target)
                 standing[number] = name
             break
-    for number, count in run.over("lines", run.ranges, left):
+    for number, count in run.over("lines", run.ranges, left, _seconds(run, left, standing, former, wanted)):
         if not count:
             prefixes[run.kept.identity_of(run.ranges[number])] = standing[number]
     run.kept.write("dealt", _WIRE.encode(Dealt(wanted.name, slots, prefixes)))
     found = [_parts(run.kept.folder / prefixes[run.kept.identity_of(piece)]) for piece in run.ranges]
     run.kept.use(*chain.from_iterable(found))
     return found
+
+
+def _seconds(
+    run: Underway, left: Iterable[int], standing: Container[int], former: Iterable[Dealt], wanted: Path
+) -> float:
+    """What a core takes for the ranges that are left, and to judge whose lines they hold: everybody's in what
+    is new, elsewhere those of the people by whom the candidates differ."""
+    candidates = work.wanted_in(wanted)
+    differ = [len(work.wanted_in(run.kept.folder / one.wanted) ^ candidates) for one in former]
+    total = sum(piece.bytes for piece in run.ranges)
+    looked = sum(run.ranges[number].bytes for number in left)
+    new = sum(run.ranges[number].bytes for number in left if number not in standing)
+    people = len(candidates) * new / max(1, total) + max(differ, default=0)
+    return looked / _LOOKED + people * _A_CANDIDATE
 
 
 def _parts(prefix: Path) -> tuple[Path, ...]:

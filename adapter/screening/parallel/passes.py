@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -12,7 +12,7 @@ from adapter.mappers.terminology.vocabulary import candidate_query
 from adapter.model.candidates import CandidateQuery, Candidates
 from adapter.model.issue import Issue
 from adapter.screening.parallel import work
-from adapter.screening.parallel.underway import Underway
+from adapter.screening.parallel.underway import PASSED, Underway
 from adapter.screening.parallel.workfolder import sha256
 from adapter.source import nominate
 from adapter.source.ranges import Range
@@ -69,7 +69,7 @@ def _nominations(
             left[number] = work.rolled, (piece, roll)
         else:
             found[number] = _known(target, nominate.Nominated) or nominate.Nominated()
-    found.update(run.over("candidates", run.ranges, left))
+    found.update(run.over("candidates", run.ranges, left, _seconds(run.ranges, left)))
     return [found[number] for number in range(len(run.ranges))]
 
 
@@ -92,8 +92,12 @@ def _passed(
             found[number] = known
         else:
             left[number] = step, (piece, argument, target)
-    found.update(run.over(name, pieces, left))
+    found.update(run.over(name, pieces, left, _seconds(pieces, left)))
     return [found[number] for number in range(len(pieces))]
+
+
+def _seconds(pieces: Sequence[Range], left: Iterable[int]) -> float:
+    return sum(pieces[number].bytes for number in left) / PASSED
 
 
 def _known(target: Path, kind: type[T]) -> T | None:

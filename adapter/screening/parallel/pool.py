@@ -20,6 +20,8 @@ from adapter.screening.parallel.work import Brief, begin
 from adapter.trial import Trial
 
 T = TypeVar("T")
+# Where the steps of a screening are defined: loaded once, before processes are forked.
+_STEPS = [f"adapter.screening.parallel.{name}" for name in ("work", "beyond", "judging")]
 _AHEAD = 3  # steps handed out for each process, so that none waits
 
 
@@ -46,7 +48,7 @@ class Pool:
     def _start(self) -> ProcessPoolExecutor:
         methods = multiprocessing.get_all_start_methods()
         context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-        context.set_forkserver_preload([begin.__module__])
+        context.set_forkserver_preload(_STEPS)
         return ProcessPoolExecutor(
             self.workers, mp_context=context, initializer=begin, initargs=(self._brief,)
         )

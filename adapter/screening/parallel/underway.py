@@ -13,8 +13,7 @@ from adapter.source.landing import Landing
 from adapter.source.ranges import Range
 
 T = TypeVar("T")
-# Bytes that a core passes over in a second, roughly: to judge whether other processes are worth their start.
-_READ = 400e6
+PASSED = 600e6  # bytes that a core passes over in a second, roughly
 
 
 class Cut(NamedTuple):
@@ -61,13 +60,15 @@ class Underway(NamedTuple):
         name: str,
         pieces: Sequence[Range],
         left: Mapping[int, tuple[Callable[..., T], tuple[Any, ...]]],
+        seconds: float,
     ) -> Iterator[tuple[int, T]]:
-        """(number, result) of what is left to do of some ranges, told as the bytes of all of them."""
+        """(number, result) of what is left to do of some ranges, told as the bytes of all of them, in so many
+        seconds of one core. The largest come first, lest one of them is waited for."""
         total = sum(piece.bytes for piece in pieces)
         rest = sum(pieces[number].bytes for number in left)
-        numbers, read = list(left), total - rest
+        numbers, read = sorted(left, key=lambda number: -pieces[number].bytes), total - rest
         self.told(Step(name, read, total))
-        for at, result in self.pool.each(_call, list(left.values()), rest / _READ):
+        for at, result in self.pool.each(_call, [left[number] for number in numbers], seconds):
             read += pieces[numbers[at]].bytes
             self.told(Step(name, read, total))
             yield numbers[at], result
