@@ -22,12 +22,21 @@ from adapter.screening.deal import deal, hashed, identifier_keys
 from adapter.screening.ties import Met, meet
 from adapter.source.landing import Landing, Tally
 from adapter.source.ndjson import type_of
+from adapter.source.places import Marks
 from adapter.source.sieve import Kept, sieve
 
 SPECIMEN = frozenset({"Specimen"})
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-# A line without any of these neither asks for a Specimen, nor by an identifier, nor bears one.
-_MAY_ASK = re.compile(rb'pecimen"|dentifier["=]|\\u')
+# A line without any of these neither asks by an identifier, which is an object where what a resource bears
+# itself is a list, nor is a Patient. Nor, without the last, does it ask for a Specimen or is one.
+_BLANK = (b" ", b"\t", b"\r")
+_OBJECT = (b"{", *_BLANK)
+_IDENTIFIED = [
+    b'dentifier"' + rest for rest in (*_BLANK, b":{", b":\t", b":\r", *(b": " + one for one in _OBJECT))
+]
+_ASKING = (*_IDENTIFIED, b"?identifier=", b'"Patient"', b"\\u")
+_MAY_ASK = Marks(_ASKING)
+_MAY_SEEK = Marks((*_ASKING, b'pecimen"'))
 _MAY_ANSWER = re.compile(rb'"(?:Specimen|Patient)"|\\u')
 
 
@@ -72,11 +81,11 @@ class _Head(msgspec.Struct, frozen=True):
 _HEAD = msgspec.json.Decoder(_Head)
 
 
-def sought_by(lines: Iterable[RawResource], candidates: frozenset[str]) -> Sought:
-    """What lines that the sieve kept need of those that it dropped."""
-    some = (raw for raw in lines if _MAY_ASK.search(raw.line))
-    dealt = (deal(raw.line, raw.where, candidates) for raw in some)
-    return Sought.of(meet((key, one.node, role) for one in dealt for key, role in one.keys))
+def sought_by(lines: Iterable[RawResource], candidates: frozenset[str], specimens: bool) -> Sought:
+    """What kept lines need of those that the sieve dropped; ``specimens`` says whether any were landed."""
+    may = _MAY_SEEK if specimens else _MAY_ASK
+    dealt = (deal(raw.line, raw.where, candidates) for raw in lines if may.found(raw.line))
+    return Sought.of(meet(((key, one.node, role) for one in dealt for key, role in one.keys), specimens))
 
 
 def answering(block: bytes, sought: Sought, candidates: frozenset[str]) -> Iterator[Kept]:

@@ -11,7 +11,7 @@ from adapter.mappers.terminology.vocabulary import candidate_query
 from adapter.model.coverage import order
 from adapter.model.funnel import Sifted
 from adapter.screening import results
-from adapter.screening.dropped import dropped, sought_by
+from adapter.screening.dropped import SPECIMEN, dropped, sought_by
 from adapter.screening.judge import Question, by_subject, decide, gathered, only, rules_of
 from adapter.screening.results import Screening
 from adapter.screening.task import Task
@@ -28,7 +28,8 @@ def screen_whole(task: Task, landing: Landing, progress: Callable[[str], None]) 
     progress(f"reading the records of {len(nominated.ids)} candidates")
     tally = Tally()
     kept = tuple(landing.resources(candidates=nominated.read, tally=tally))
-    others = dropped(landing, sought_by(kept, nominated.read), nominated.read, tally)
+    sought = sought_by(kept, nominated.read, any(True for _ in landing.files(SPECIMEN)))
+    others = dropped(landing, sought, nominated.read, tally)
     answers = task.answers(nominated.ids)
     certificate, versions = task.versions(landing)
     question = Question(
