@@ -106,7 +106,7 @@ class _Run:
         self.progress(f"reading the records of {len(nominated.ids)} candidates")
         answers = self.task.answers(nominated.ids)
         with ExitStack() as held:
-            kept = passes.dealt(self.spark, self.reading, nominated.read, answers.asked)
+            kept = passes.dealt(self.spark, self.reading, nominated.read, trial, answers.asked)
             lines = self._with_what_they_need(held, held.enter_context(kept), nominated)
             opinions = self._opinions(held, lines, nominated)
             self.progress("writing what was decided")
@@ -126,7 +126,7 @@ class _Run:
         return Lines(rows, counts, met)
 
     def _opinions(self, held: ExitStack, kept: Lines, nominated: Candidates) -> DataFrame:
-        """Judge all units; again if a line that nobody owns costs everybody, which one unit cannot know."""
+        """Judge all units; again if one more line turns out to cost everybody, which one unit cannot know."""
         task, trial, counts = self.task, self.task.trial, kept.counts
         units = max(1, counts.bytes // self.sizes.unit)
         tied = homes(kept.met.pairs)
@@ -135,7 +135,7 @@ class _Run:
         _, versions = task.versions(self.landing)
         coverage, rules = by_subject(self.landing.coverage), rules_of(trial, versions)
         self.progress(f"judging {counts.lines} lines in {units} units")
-        question = Question(trial, task.as_of, nominated.ids, coverage, (), rules)
+        question = Question(trial, task.as_of, nominated.ids, coverage, counts.gaps, rules)
         while True:
             brief = Brief(question, counts.shelf, counts.places)
             judged = held.enter_context(passes.judged(lines, brief))

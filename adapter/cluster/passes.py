@@ -34,6 +34,8 @@ from adapter.source.nominate import together as together_of
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from adapter.trial import Trial
+
 T = TypeVar("T")
 _MOST_PARTS = 8192
 _KEYS_A_TASK = 4 * 2**20
@@ -89,11 +91,15 @@ def nominated(
 
 @contextmanager
 def dealt(
-    spark: SparkSession, reading: Reading, candidates: frozenset[str], answers: Sequence[RawResource]
+    spark: SparkSession,
+    reading: Reading,
+    candidates: frozenset[str],
+    trial: Trial,
+    answers: Sequence[RawResource],
 ) -> Iterator[DataFrame]:
     """Every line that may concern a candidate, ``answers`` given here among them, with what it ties; they
     stay on the executors' disks while the block lasts."""
-    rows = _mapped(spark, len(reading.tasks), running.dealing(reading, candidates), running.DEALT)
+    rows = _mapped(spark, len(reading.tasks), running.dealing(reading, candidates, trial), running.DEALT)
     if answers:
         own = pa.Table.from_batches([running.dealt(answers, candidates)])
         rows = rows.union(spark.createDataFrame(own, _ddl(running.DEALT)))
@@ -120,13 +126,14 @@ def beyond(
 
 
 class Counts:
-    """What ranges hold: Patients that had to be counted, lines and bytes kept; ties and lent lines."""
+    """What ranges hold: Patients that had to be counted, lines and bytes kept; ties, lent lines and gaps."""
 
     def __init__(self, rows: DataFrame, pieces: Sequence[Range]) -> None:
         self.patients = self.lines = self.bytes = self.keys = 0
         self.ties: set[tuple[Node, Node]] = set()
         ends: dict[int, int] = {}
         lent = []
+        gaps: list[Coverage] = []
         for row in _collected(rows.where(f"kind = '{running.ACCOUNT}'").select("number", "data")):
             one = msgspec.msgpack.decode(row["data"], type=Account)
             number = row["number"]
@@ -137,6 +144,8 @@ class Counts:
             self.keys += one.keys
             self.ties.update(one.ties)
             lent += [(number, line) for line in one.lent]
+            gaps += one.gaps
+        self.gaps = gathered(gaps)
         self.places = _places(pieces, ends)
         self.shelf = MemoryShelf()
         found = [(self.places.at(number, line.position), line) for number, line in lent]

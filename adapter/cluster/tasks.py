@@ -15,9 +15,11 @@ from adapter.cluster.carried import Carried
 from adapter.cluster.faults import Batches, Task, guarded
 from adapter.cluster.ranges import Range, blocks
 from adapter.model.candidates import CandidateQuery
+from adapter.model.coverage import Coverage
 from adapter.model.resource import RawResource
 from adapter.screening.deal import Dealt, Node, deal
 from adapter.screening.dropped import Sought, answering
+from adapter.screening.unowned import Unowned
 from adapter.source.ndjson import Block, Limits, line_ends, numbered_lines, type_of
 from adapter.source.nominate import (
     PATIENT,
@@ -29,6 +31,7 @@ from adapter.source.nominate import (
     studies_in,
 )
 from adapter.source.sieve import sieve
+from adapter.trial import Trial
 
 Tasks = Sequence[Sequence[Range]]
 
@@ -67,7 +70,8 @@ class Account(msgspec.Struct, frozen=True, array_like=True):
     """What a range comes to, for the driver; a range may have several, which add up.
 
     Line ends; lines that are a Patient or cannot be read, where they have to be counted; lines that were
-    kept, their bytes and those of their keys; nodes that a line itself ties; lent lines.
+    kept, their bytes and those of their keys; nodes that a line itself ties; lent lines; what lines without
+    an owner cost everybody.
     """
 
     ends: int
@@ -77,6 +81,7 @@ class Account(msgspec.Struct, frozen=True, array_like=True):
     keys: int
     ties: tuple[tuple[Node, Node], ...]
     lent: tuple[LentLine, ...]
+    gaps: tuple[Coverage, ...]
 
 
 class Reading(NamedTuple):
@@ -115,24 +120,26 @@ def _scanning(reading: Reading, types: frozenset[str], find: Callable[[Blocks], 
     return guarded(run)
 
 
-def dealing(reading: Reading, candidates: frozenset[str]) -> Task:
+def dealing(reading: Reading, candidates: frozenset[str], trial: Trial) -> Task:
     """Read, sieve and deal: takes numbers of tasks, gives :data:`DEALT`."""
-    carried = Carried((reading, candidates))
+    carried = Carried((reading, candidates, trial))
 
     def run(batches: Batches) -> Batches:
-        (tasks, limits), wanted = carried.value
+        (tasks, limits), wanted, opened = carried.value
         rows = DealtRows()
         for number in numbers_in(batches):
             for piece in tasks[number]:
+                unowned = Unowned()
                 rows.begin(piece.number)
                 for block in blocks(piece, limits):
                     rows.count(line_ends(block.data), _patients_in(block) if piece.mixes_patients else 0)
                     for at, line in sieve(block.data, wanted):
                         position = block.first_line - 1 + at
                         rows.add(position, line, deal(line, f"{piece.number}:{position}", wanted))
+                        unowned.see(line)
                         if rows.full:
                             yield rows.batch()
-                rows.end()
+                rows.end(unowned.gaps(lambda: opened))
         yield rows.batch()
 
     return guarded(run)
@@ -216,7 +223,7 @@ class DealtRows:
         if dealt.lends:
             self._lent.append(LentLine(position, dealt.node, dealt.lends, line))
 
-    def end(self) -> None:
+    def end(self, gaps: tuple[Coverage, ...] = ()) -> None:
         """Account for what came since the range began or was last accounted for."""
         account = Account(
             self._ends,
@@ -226,6 +233,7 @@ class DealtRows:
             self._key_bytes,
             tuple(self._ties),
             tuple(self._lent),
+            gaps,
         )
         self._accounts.append((ACCOUNT, self._number, 0, None, msgspec.msgpack.encode(account)))
         self.begin(self._number)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from adapter import attestations
-from adapter.cluster import engine
+from adapter.cluster import engine, passes
 from adapter.cluster.engine import Sizes
 from adapter.pipeline import Workspace
 from adapter.screening import read_screening, screen
@@ -57,7 +57,9 @@ def answered(trial: Trial, workspace: Workspace) -> None:
             attestations.record(database, made, "dr-li", NOW)
 
 
-def test_verdicts_evidence_and_accounts_are_those_of_a_local_run(cluster: Cluster, tmp_path: Path) -> None:
+def test_verdicts_evidence_and_accounts_are_those_of_a_local_run(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trial, workspace = landed(tmp_path)
     locally(trial, workspace)
     answered(trial, workspace)
@@ -73,9 +75,13 @@ def test_verdicts_evidence_and_accounts_are_those_of_a_local_run(cluster: Cluste
                 if b"Patient/" in data or b"CANARY" in data:
                     in_the_clear.append(path.name)
 
+    judged: list[int] = []
+    once = passes.judged
+    monkeypatch.setattr(passes, "judged", lambda *given: judged.append(1) or once(*given))
     done = engine.screen(
         cluster.spark, task_of(trial, workspace), sizes=Sizes(3 * MIB, MIB), progress=progress
     )
+    assert judged == [1], "what unreadable lines cost everybody is known before anybody is judged"
     assert differing(files(workspace), expected) == []
     assert done.sifted.balanced
     assert len(done.decisions) > 90

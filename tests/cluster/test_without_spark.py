@@ -17,6 +17,7 @@ from adapter.cluster.session import session
 from adapter.errors import AdapterError, ConfigError, SourceUntrustworthy
 from adapter.source.landing import LandedFile
 from adapter.source.ndjson import Limits, NdjsonFile, numbered_lines
+from adapter.trial import open_trial
 
 _LINES = st.lists(
     st.sampled_from([b"", b" ", b"{}", b'{"id":"1"}', b"\xff\xfe", b"x" * 40, b"\r"]), max_size=30
@@ -125,7 +126,7 @@ def test_a_fault_of_ours_comes_back_whole_and_any_other_without_its_text(tmp_pat
     cut = plan(stored([landed(path)], str(tmp_path)), 1000)
     batch = pa.RecordBatch.from_pydict({"id": [0]})
     reading = tasks.Reading(cut, Limits(block=8, max_line=50))
-    bounded = tasks.dealing(reading, frozenset({"1"}))
+    bounded = tasks.dealing(reading, frozenset({"1"}), open_trial(None, "demo"))
     with pytest.raises(TaskFault) as told:
         list(bounded(iter([batch])))
     fault = fault_in(f"Job aborted: {told.value} at worker.py")

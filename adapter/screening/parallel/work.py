@@ -21,24 +21,21 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from adapter import config, mappers
+from adapter import config
 from adapter.model.candidates import CandidateQuery
-from adapter.model.coverage import Coverage
-from adapter.model.resource import RawResource
-from adapter.screening.deal import deal, mentions, patients_about
-from adapter.screening.judge import lost_by_all
+from adapter.screening.deal import deal, patients_about
 from adapter.screening.parallel.parts import PartWriter, account_of, keys_of
 from adapter.screening.parallel.roll import RollWriter, lines_for, names_any
 from adapter.screening.ties import Met, meet
+from adapter.screening.unowned import Unowned
 from adapter.source import nominate
-from adapter.source.ndjson import Block, Limits, type_of
+from adapter.source.ndjson import Block, Limits
 from adapter.source.patients import Candidates
 from adapter.source.places import Hashes, hashes_of
 from adapter.source.ranges import Range, blocks_of, lines_at
 from adapter.trial import Trial, open_trial
 
 FLUSH = 32 * 2**20
-_SUSPECTS = 2000  # lines of a range without an owner that are looked at beforehand
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")  # R4 2.24.0.1, id
 _WIRE = msgspec.msgpack
 
@@ -145,20 +142,20 @@ def dealt(piece: Range, roll: Path, wanted: Path, slots: int, prefix: Path) -> i
     ``prefix.0.part`` and further ones, the last of which ends the range."""
     candidates = wanted_in(wanted)
     writer = PartWriter(slots)
-    suspects: list[RawResource] = []
+    unowned = Unowned()
     about: set[bytes] = set()
     parts = 0
     place = hashlib.sha256(f"{piece.file.sha256} {piece.start}".encode()).hexdigest()
     for number, line in _lines_for(piece, roll, wanted):
         writer.add(deal(line, f"{place}:{number}", candidates), number, line)
         about |= patients_about(line)
-        if len(suspects) < _SUSPECTS and not mentions(line):
-            suspects.append(RawResource(line, "", type_of(line)))
+        unowned.see(line)
         if writer.bytes > FLUSH:
             writer.write(part_path(prefix, parts))
             parts += 1
     path = part_path(prefix, parts)
-    writer.write(path, gaps=_gaps(suspects), parts=parts + 1, about=hashes_of(sorted(about)).tobytes())
+    gaps = unowned.gaps(lambda: trial_of(brief()))
+    writer.write(path, gaps=gaps, parts=parts + 1, about=hashes_of(sorted(about)).tobytes())
     return parts + 1
 
 
@@ -184,19 +181,6 @@ def _lines_for(piece: Range, roll: Path, wanted: Path) -> Iterator[tuple[int, by
 
 def part_path(prefix: Path, number: int) -> Path:
     return prefix.with_name(f"{prefix.name}.{number}.part")
-
-
-def _gaps(suspects: list[RawResource]) -> tuple[Coverage, ...]:
-    """What lines that name nobody cost everybody, known before anybody is judged."""
-    owned = frozenset(mappers.MAPPERS) - {"Patient"} | {""}
-    lines = [raw for raw in suspects if raw.resource_type in owned]
-    if not lines:
-        return ()
-    trial = trial_of(brief())
-    facts = mappers.map_resources(
-        lines, terminology=trial.terminology, zone=trial.site.zone, options=trial.site.options
-    )
-    return lost_by_all(facts.coverage)
 
 
 def met(parts: Path, first: int, last: int, specimens: bool) -> Met:
