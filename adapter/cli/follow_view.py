@@ -30,7 +30,7 @@ def follow(
     workspace: WorkspaceOption = Path("workspace"),
     protocol: ProtocolOption = None,
     site: SiteOption = "demo",
-    every: Annotated[float, typer.Option(min=0.05, help="Seconds between looks into the inbox.")] = 0.2,
+    every: Annotated[float, typer.Option(min=0.05, help="Seconds between looks into the inbox.")] = 0.1,
     sweep: Annotated[float, typer.Option(min=0.01, help="Hours after which all is looked at anyway.")] = 24,
     once: Annotated[bool, typer.Option("--once", help="Answer what waits and end, as from cron.")] = False,
     as_json: JsonLinesOption = False,

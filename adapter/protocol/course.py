@@ -243,14 +243,15 @@ def assess(context: Context, made: Decision) -> None:
     It was made without ladders and visits; nothing is taken from it where a criterion asks about these.
     """
     if not _looks_ahead(context.protocol):
-        context.once(("assessment", made.as_of), lambda: made)
+        found = {one.id: one for top in made.criteria for one in top.walk()}
+        context.once(("assessment", made.as_of), lambda: found)
 
 
 def _assessed(day: date, context: Context) -> list[CriterionResult]:
     """The criteria that count, as of a day, by what is known now."""
-    made: Decision | None = context.once(("assessment", day), lambda: None)
-    if made is not None:
-        return [made.criterion(name) for name in context.protocol.counts]
+    made: dict[str, CriterionResult] = context.once(("assessment", day), lambda: {})
+    if made:
+        return [made[name] for name in context.protocol.counts]
     then = context.on(day)
     return [then.result(name) for name in context.protocol.counts]
 
