@@ -186,15 +186,21 @@ def test_a_line_is_dealt_alike_for_candidates_it_is_not_about(
 def test_of_old_files_only_what_names_a_new_candidate_is_dealt_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each of three people fills a file; the second becomes a candidate, then ceases to be one."""
+    """Each of three people fills a file. The second becomes a candidate, whose lines are dealt beside what is
+    there, and ceases to be one; then only the second is, and the file of the first is dealt anew."""
     dealt: list[str] = []
-    real = work.dealt
+    anew, deal_some = work.dealt, work._deal
 
-    def told(piece: Range, *rest: Any) -> int:
+    def dealt_anew(piece: Range, *rest: Any) -> work.Left:
+        dealt.append("all of " + piece.file.name.removesuffix(".ndjson"))
+        return anew(piece, *rest)
+
+    def some(piece: Range, *rest: Any) -> None:
         dealt.append(piece.file.name.removesuffix(".ndjson"))
-        return real(piece, *rest)
+        deal_some(piece, *rest)
 
-    monkeypatch.setattr(work, "dealt", told)
+    monkeypatch.setattr(work, "dealt", dealt_anew)
+    monkeypatch.setattr(work, "_deal", some)
     workspace = Workspace(tmp_path / "workspace")
     folder = tmp_path / "export"
 
@@ -215,12 +221,14 @@ def test_of_old_files_only_what_names_a_new_candidate_is_dealt_again(
         screen_in_parts(task, open_landing(workspace.landing), lambda _: None, workers=1)
         return sorted(dealt)
 
-    assert screened(0) == ["chart-0", "chart-1", "chart-2", "signs-0"]
+    every = ["chart-0", "chart-1", "chart-2", "signs-0"]
+    assert screened(0) == sorted([*every, *(f"all of {name}" for name in every)])
     assert screened(0) == []
-    assert screened(0, 1) == ["chart-1", "signs-1"]
+    assert screened(0, 1) == ["all of signs-1", "chart-1", "signs-1"]
     assert screened(0, 1) == []
-    assert screened(0) == ["chart-1"]
     assert screened(0) == []
+    assert screened(1) == ["all of chart-0", "all of signs-1", "chart-0", "chart-1", "signs-1"]
+    assert screened(1) == []
 
 
 def test_where_nothing_changed_no_kept_line_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

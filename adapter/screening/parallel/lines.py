@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Sequence
+from contextlib import suppress
 from itertools import accumulate, chain, groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +34,7 @@ _MET = 5e6
 _LOOKED = 4e9
 _A_CANDIDATE = 9e-3
 _AT_ONCE = 2**20  # lines of which the keys are in memory
+_MOST_BESIDE = 8  # times that a range is dealt beside before all of it is dealt anew
 
 
 class Lines(NamedTuple):
@@ -92,17 +94,20 @@ def kept(run: Underway, nomination: Nomination) -> Lines:
 
 class Dealt(msgspec.Struct, frozen=True, array_like=True):
     """What is remembered of a screening: for which candidates and slots its ranges were dealt, and how the
-    names of the parts of each begin. Where a range is about nobody by whom these candidates differ from
-    former ones, its parts are those that were dealt for the former."""
+    names of the parts of each begin. Those dealt for former candidates stand where the new ones change
+    nothing of them, with others beside them for who is new."""
 
     wanted: str
     slots: int
-    prefixes: dict[str, str]
+    prefixes: dict[str, tuple[str, ...]]
 
 
 def _remembered(run: Underway) -> list[Dealt]:
-    """Of earlier runs, where the candidates are known still."""
-    found = [_WIRE.decode(path.read_bytes(), type=Dealt) for path in sorted(run.kept.folder.glob("dealt-*"))]
+    """Of earlier runs, where the candidates are known still; nothing that another program wrote otherwise."""
+    found: list[Dealt] = []
+    for path in sorted(run.kept.folder.glob("dealt-*")):
+        with suppress(msgspec.MsgspecError):
+            found.append(_WIRE.decode(path.read_bytes(), type=Dealt))
     return [one for one in found if (run.kept.folder / one.wanted).exists()]
 
 
@@ -114,33 +119,44 @@ def _dealt(run: Underway, former: Sequence[Dealt], wanted: Path, slots: int) -> 
         for one in former
         if one.slots == slots and work.differ_plainly(run.kept.folder / one.wanted, wanted)
     ]
-    prefixes: dict[str, str] = {}
-    standing: dict[int, str] = {}
-    left: dict[int, tuple[Callable[..., int], tuple[Any, ...]]] = {}
+    prefixes: dict[str, tuple[str, ...]] = {}
+    standing: dict[int, tuple[tuple[str, ...], str]] = {}
+    left: dict[int, tuple[Callable[..., work.Left], tuple[Any, ...]]] = {}
     for number, piece in enumerate(run.ranges):
         identity, roll = run.kept.identity_of(piece), run.roll(piece)
         target = run.kept.named_by("lines", identity, wanted.name, str(slots))
-        prefixes[identity] = target.name
+        prefixes[identity] = (target.name,)
         if _parts(target):
             continue
         left[number] = work.dealt, (piece, roll, wanted, slots, target)
         for one in former:
-            name = one.prefixes.get(identity, "")
-            if not (parts := _parts(run.kept.folder / name) if name else ()):
+            names = one.prefixes.get(identity, ())
+            every = [_parts(run.kept.folder / name) for name in names]
+            if not every or not all(every):
                 continue
-            if one.wanted == wanted.name:
-                prefixes[identity] = name
+            beside = run.kept.named_by("lines", identity, wanted.name, str(slots), *names)
+            if one.wanted == wanted.name or _parts(beside):
+                prefixes[identity] = names if one.wanted == wanted.name else (*names, beside.name)
                 del left[number]
-            else:
-                before = run.kept.folder / one.wanted
-                left[number] = work.dealt_again, (piece, roll, parts[-1], before, wanted, slots, target)
-                standing[number] = name
+            elif len(names) < _MOST_BESIDE:
+                before, lasts = run.kept.folder / one.wanted, tuple(parts[-1] for parts in every)
+                arguments = (piece, roll, lasts, before, wanted, slots, target, beside)
+                left[number] = work.dealt_again, arguments
+                standing[number] = names, beside.name
             break
-    for number, count in run.over("lines", run.ranges, left, _seconds(run, left, standing, former, wanted)):
-        if not count:
-            prefixes[run.kept.identity_of(run.ranges[number])] = standing[number]
+    seconds = _seconds(run, left, standing, former, wanted)
+    for number, became in run.over("lines", run.ranges, left, seconds):
+        if became is not work.Left.ANEW:
+            names, beside_name = standing[number]
+            more = (beside_name,) if became is work.Left.BESIDE else ()
+            prefixes[run.kept.identity_of(run.ranges[number])] = (*names, *more)
     run.kept.write("dealt", _WIRE.encode(Dealt(wanted.name, slots, prefixes)))
-    found = [_parts(run.kept.folder / prefixes[run.kept.identity_of(piece)]) for piece in run.ranges]
+    found = [
+        tuple(
+            path for name in prefixes[run.kept.identity_of(piece)] for path in _parts(run.kept.folder / name)
+        )
+        for piece in run.ranges
+    ]
     run.kept.use(*chain.from_iterable(found))
     return found
 

@@ -85,6 +85,8 @@ def account_of(path: Path) -> Account:
 
 def names_any(path: Path, patients: Hashes) -> bool:
     """Whether a line of a range names one of some patients."""
+    if not len(patients):
+        return False
     with path.open("rb") as file:
         for at in range(0, account_of(path).rows, _AT_ONCE):
             rows = np.fromfile(file, _ROW, min(account_of(path).rows - at, _AT_ONCE))

@@ -10,9 +10,10 @@ import hashlib
 import os
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from datetime import date
+from enum import Enum, auto
 from functools import lru_cache
 from itertools import tee
 from pathlib import Path
@@ -25,7 +26,7 @@ from adapter import config
 from adapter.model.candidates import CandidateQuery
 from adapter.screening.deal import deal, patients_about
 from adapter.screening.parallel.parts import PartWriter, account_of, keys_of
-from adapter.screening.parallel.roll import RollWriter, lines_for, names_any
+from adapter.screening.parallel.roll import Line, RollWriter, lines_for, names_any
 from adapter.screening.ties import Met, meet
 from adapter.screening.unowned import Unowned
 from adapter.source import nominate
@@ -58,6 +59,14 @@ class PartOf(NamedTuple):
     path: Path
     name: str
     before: int
+
+
+class Left(Enum):
+    """What became of a range: all of it was dealt, its parts stand, or stand with others beside them."""
+
+    ANEW = auto()
+    STANDING = auto()
+    BESIDE = auto()
 
 
 _told: list[Brief] = []
@@ -137,16 +146,47 @@ def _keep(target: Path, result: object) -> None:
     draft.replace(target)
 
 
-def dealt(piece: Range, roll: Path, wanted: Path, slots: int, prefix: Path) -> int:
-    """Deal the lines of a range that by its roll may concern a candidate; returns how many parts it left:
-    ``prefix.0.part`` and further ones, the last of which ends the range."""
+def dealt(piece: Range, roll: Path, wanted: Path, slots: int, prefix: Path) -> Left:
+    """Deal the lines of a range that by its roll may concern a candidate."""
+    _deal(piece, lines_for(roll, _compared(wanted)), wanted, slots, prefix)
+    return Left.ANEW
+
+
+def dealt_again(
+    piece: Range,
+    roll: Path,
+    lasts: tuple[Path, ...],
+    before: Path,
+    wanted: Path,
+    slots: int,
+    prefix: Path,
+    beside: Path,
+) -> Left:
+    """Deal what other candidates change of a range; ``lasts`` are the last of its parts for those of
+    ``before``. Where nobody whom a line kept so far is about became a candidate or ceased to be one, these
+    parts stand, and the lines of those who are new are dealt beside them."""
+    then, now = wanted_in(before), wanted_in(wanted)
+    changed = _hashes(then ^ now)
+    about = [np.frombuffer(account_of(last).about, np.uint64) for last in lasts]
+    if any(np.isin(one, changed).any() for one in about) or names_any(roll, _hashes(then - now)):
+        return dealt(piece, roll, wanted, slots, prefix)
+    if not names_any(roll, changed):
+        return Left.STANDING
+    kept = {line.number for line in lines_for(roll, _compared(before))}
+    added = [line for line in lines_for(roll, Candidates(now - then)) if line.number not in kept]
+    _deal(piece, added, wanted, slots, beside)
+    return Left.BESIDE
+
+
+def _deal(piece: Range, lines: Iterable[Line], wanted: Path, slots: int, prefix: Path) -> None:
+    """Leave ``prefix.0.part`` and further ones, the last of which says how many there are."""
     candidates = wanted_in(wanted)
     writer = PartWriter(slots)
     unowned = Unowned()
     about: set[bytes] = set()
     parts = 0
     place = hashlib.sha256(f"{piece.file.sha256} {piece.start}".encode()).hexdigest()
-    for number, line in _lines_for(piece, roll, wanted):
+    for number, line in _texts(piece, lines):
         writer.add(deal(line, f"{place}:{number}", candidates), number, line)
         about |= patients_about(line)
         unowned.see(line)
@@ -156,24 +196,11 @@ def dealt(piece: Range, roll: Path, wanted: Path, slots: int, prefix: Path) -> i
     path = part_path(prefix, parts)
     gaps = unowned.gaps(lambda: trial_of(brief()))
     writer.write(path, gaps=gaps, parts=parts + 1, about=hashes_of(sorted(about)).tobytes())
-    return parts + 1
 
 
-def dealt_again(
-    piece: Range, roll: Path, last: Path, before: Path, wanted: Path, slots: int, prefix: Path
-) -> int:
-    """Deal a range that was dealt for other candidates, unless it is about none of those by whom they differ:
-    then 0, and its parts, of which ``last`` is the last one, stand as they are."""
-    changed = _difference(before, wanted)
-    about = np.frombuffer(account_of(last).about, np.uint64)
-    if np.isin(about, changed).any() or names_any(roll, changed):
-        return dealt(piece, roll, wanted, slots, prefix)
-    return 0
-
-
-def _lines_for(piece: Range, roll: Path, wanted: Path) -> Iterator[tuple[int, bytes]]:
-    """Number and bytes of each line that may concern a candidate; a file without any is not opened."""
-    found, again = tee(lines_for(roll, _compared(wanted)))
+def _texts(piece: Range, lines: Iterable[Line]) -> Iterator[tuple[int, bytes]]:
+    """Number and bytes of each of some lines; a file of which there are none is not opened."""
+    found, again = tee(lines)
     texts = lines_at(piece, ((one.start, one.size) for one in again), brief().limits)
     for one, text in zip(found, texts, strict=False):
         yield one.number, text.strip()
@@ -193,12 +220,12 @@ def differ_plainly(one: Path, other: Path) -> bool:
     return all(_ID.fullmatch(name) for name in wanted_in(one) ^ wanted_in(other))
 
 
-@lru_cache(maxsize=1)
-def _difference(one: Path, other: Path) -> Hashes:
-    return hashes_of(name.encode() for name in sorted(wanted_in(one) ^ wanted_in(other)))
+@lru_cache(maxsize=2)
+def _hashes(names: frozenset[str]) -> Hashes:
+    return hashes_of(name.encode() for name in sorted(names))
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def _compared(wanted: Path) -> Candidates:
     return Candidates(wanted_in(wanted))
 
