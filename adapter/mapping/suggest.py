@@ -14,9 +14,9 @@ from rapidfuzz import fuzz, process
 
 from adapter.mappers.terminology import Terminology
 from adapter.mappers.terminology.files import exact_number
-from adapter.mappers.terminology.phrases import normalise_text
 from adapter.mapping.unmapped import Class, Seen, Unmapped
 from adapter.model.terminology import AS_REPORTED, UnitEntry
+from adapter.model.wording import folded
 
 # Of 100. Frusemide (呋塞米) is half like dexamethasone (地塞米松): a name alone has to be close. Where the
 # numbers fit too, less will do: a laboratory adds words of its own.
@@ -71,7 +71,7 @@ def _concepts(row: Unmapped, terminology: Terminology) -> Iterator[Suggestion]:
 
 def _alike(row: Unmapped, terminology: Terminology) -> dict[str, tuple[str, int]]:
     """Concept -> the name of it that is most like the text, and how much."""
-    text = normalise_text(row.code.display)
+    text = folded(row.code.display)
     names = sorted(set(_names(row.about, terminology)))
     best: dict[str, tuple[str, int]] = {}
     for words in sorted({text, _REMARK.sub("", text).strip()} - {""}):
@@ -90,16 +90,16 @@ def _names(about: Class, terminology: Terminology) -> Iterator[tuple[str, str]]:
     if about == "intervention":
         for drug in terminology.drugs():
             for name in (*drug.names_en, *drug.names_zh):
-                yield normalise_text(name), drug.drug
+                yield folded(name), drug.drug
         return
     kinds = {key for key, one in terminology.concepts.items() if one.kind == about}
     for key in kinds:
         concept = terminology.concepts[key]
-        yield normalise_text(concept.label_en), key
-        yield normalise_text(concept.label_zh), key
+        yield folded(concept.label_en), key
+        yield folded(concept.label_zh), key
     for entry in terminology.entries():
         if entry.concept in kinds and entry.use != "NEVER" and entry.display:
-            yield normalise_text(entry.display), entry.concept
+            yield folded(entry.display), entry.concept
 
 
 def _units(row: Unmapped, terminology: Terminology) -> Iterator[Suggestion]:

@@ -12,8 +12,8 @@ from typing import Literal
 import msgspec
 
 from adapter.mappers.terminology import Terminology
-from adapter.mappers.terminology.phrases import normalise_text
 from adapter.model.facts import Coding, Event, Facts, Finding, Intervention
+from adapter.model.wording import folded
 
 Kind = Literal["code", "unit", "no_unit"]
 Class = Literal["finding", "event", "intervention"]
@@ -114,13 +114,13 @@ def _of_interest(events: Iterable[Event]) -> Iterator[Event]:
 def _key(
     kind: Kind, about: Class, code: Coding, terminology: Terminology, concept: str = "", unit: str = ""
 ) -> _Key:
-    word = code.code or normalise_text(code.display)
+    word = code.code or folded(code.display)
     return kind, about, code.system if code.code else "", word, concept, unit
 
 
 def _told(key: _Key, gathered: _Gathered) -> Unmapped:
     kind, about, system, word, concept, unit = key
-    uncoded = bool(word) and word == normalise_text(gathered.display) and not system
+    uncoded = bool(word) and word == folded(gathered.display) and not system
     shown = gathered.display[:_TEXT] if not uncoded or len(gathered.people) > 1 else ""
     return Unmapped(
         kind,

@@ -30,8 +30,9 @@ class CandidateQuery(msgspec.Struct, frozen=True):
 
     ``codes`` match as part of any string of a resource, so an ICD-10 stem finds its national extensions
     (``N04.2`` finds ``N04.200x001``); over REST, where a token must be whole, they are sent as written.
-    ``texts`` match likewise; both ignore ASCII case. ``studies`` are identifiers of a ResearchStudy
-    (``NCT03864250``): its ResearchSubjects are nominated even if they name the study by its local id.
+    ``texts`` match likewise; both are compared folded (:mod:`adapter.model.wording`). ``studies`` are
+    identifiers of a ResearchStudy (``NCT03864250``): its ResearchSubjects are nominated even if they name the
+    study by its local id.
     ``resource_types`` are the types whose content nominates their subject.
     """
 

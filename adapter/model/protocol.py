@@ -7,7 +7,6 @@ protocol may name is its :class:`Vocabulary`.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 from datetime import date
 from fractions import Fraction
@@ -20,6 +19,7 @@ from adapter.model.decision import Kind, Verdict
 from adapter.model.nodes import Moment, Node, Offset, Period
 from adapter.model.rules import AnchorRule, Condition
 from adapter.model.selection import Selection, Silence
+from adapter.model.wording import folded
 
 Severity = Literal["", "low", "medium", "high"]
 
@@ -100,14 +100,10 @@ class Study(Node, frozen=True, kw_only=True):
 
     def arm_called(self, text: str) -> str:
         """The code of the arm with this code, title or alias, in any letter case; "" if there is none."""
-        wanted = _plain(text)
+        wanted = folded(text)
         return next(
-            (arm.code for arm in self.arms if wanted in map(_plain, (arm.code, arm.title, *arm.aliases))), ""
+            (arm.code for arm in self.arms if wanted in map(folded, (arm.code, arm.title, *arm.aliases))), ""
         )
-
-
-def _plain(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 class Candidates(Node, frozen=True, kw_only=True):

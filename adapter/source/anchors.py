@@ -8,11 +8,13 @@ holds no word, unless it hides a character of one behind ``\\u``: such escapes a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Collection, Iterable
 from itertools import product
 
 import numpy as np
 
+from adapter.model.wording import alike, folded
 from adapter.source.places import Marks, Places, places
 
 # Teddy takes at most 64 patterns; with more the search is ten times as slow.
@@ -41,7 +43,7 @@ _USUAL = (
 
 
 class Anchors:
-    """The anchors of some words in ASCII lower case; not ``usable`` where these need too many."""
+    """The anchors of some folded words; not ``usable`` where a word has none, or they are too many."""
 
     def __init__(self, words: Iterable[str]) -> None:
         chosen: list[str] = []
@@ -53,20 +55,23 @@ class Anchors:
             anchor = _anchor(word, words)
             self.usable = self.usable and bool(anchor)
             chosen.append(anchor)
-        patterns = sorted({spelling.encode() for anchor in chosen for spelling in _spellings(anchor)})
-        self.usable = self.usable and len(patterns) <= _SEARCHES * _AT_ONCE
-        self._searches = [
-            Marks(patterns[at : at + _AT_ONCE])
-            for at in (range(0, len(patterns), _AT_ONCE) if self.usable else ())
-        ]
-        units = {unit for anchor in chosen for spelling in _spellings(anchor) for unit in _units(spelling)}
-        self._units = np.array(sorted(units), np.uint32)
+        spellings = {spelling for anchor in chosen for spelling in _spellings(anchor)}
+        self.usable = self.usable and len(spellings) <= _SEARCHES * _AT_ONCE
+        others = alike({char for anchor in chosen for char in anchor}) if self.usable else frozenset()
+        self._searches = _searches({spelling.encode() for spelling in spellings} if self.usable else ())
+        self._others = frozenset(other.encode() for other in others)
+        self._beginnings = _searches({other[:2] for other in self._others})
+        self._units = np.array(
+            sorted({unit for text in (*spellings, *others) for unit in _units(text)}), np.uint32
+        )
 
     def lines(self, block: bytes) -> Iterable[tuple[int, bytes]]:
         """Number (0-based) and bytes of each line that may hold a word, in order."""
         found = [start for one in self._searches for _, start in one.found(block)]
         if block.find(b"\\") >= 0:
             found += self._escaped(block).tolist()
+        if not block.isascii():
+            found += self._alike(block)
         if not found:
             return
         ends = places(block, b"\n")
@@ -75,7 +80,7 @@ class Anchors:
             yield number, block[start : int(ends[number]) if number < len(ends) else len(block)]
 
     def _escaped(self, block: bytes) -> Places:
-        """Where a character of an anchor is written as four hexadecimal digits."""
+        """Where a character of an anchor, or one that folds to it, is written as four hexadecimal digits."""
         at = places(block, b"\\u")
         at = at[at <= len(block) - 6]
         if not len(at):
@@ -83,6 +88,21 @@ class Anchors:
         digits = np.ndarray((len(block) - 3,), "<u4", buffer=block, strides=(1,))[at + 2]
         # Setting this bit makes a letter lower case and leaves a digit as it is.
         return at[np.isin(digits | np.uint32(0x20202020), self._units)]
+
+    def _alike(self, block: bytes) -> list[int]:
+        """Where a character stands that folds to one of an anchor."""
+        found = (start for one in self._beginnings for _, start in one.found(block))
+        return [start for start in found if block[start : start + _size(block[start])] in self._others]
+
+
+def _searches(patterns: Collection[bytes]) -> list[Marks]:
+    ordered = sorted(patterns)
+    return [Marks(ordered[at : at + _AT_ONCE]) for at in range(0, len(ordered), _AT_ONCE)]
+
+
+def _size(first: int) -> int:
+    """How many bytes a character has in UTF-8 that begins with this one."""
+    return 2 if first < 0xE0 else 3 if first < 0xF0 else 4
 
 
 def _anchor(word: str, words: list[str]) -> str:
@@ -104,8 +124,16 @@ def _anchor(word: str, words: list[str]) -> str:
 
 
 def _is_plain(part: str) -> bool:
-    """Written the same in JSON whoever writes it, escapes as four digits aside (RFC 8259, section 7)."""
-    return all(char >= " " and char not in '"\\/' for char in part)
+    """Written the same in JSON whoever writes it, case and :func:`alike` characters aside: no escapes but as
+    four digits (RFC 8259, section 7), no blanks, which fold, and nothing that may be composed of several."""
+    return all(
+        char not in '"\\/' and not char.isspace() and char >= " " if char.isascii() else _is_alone(char)
+        for char in part
+    )
+
+
+def _is_alone(char: str) -> bool:
+    return char.upper() == char and folded(char) == char and not unicodedata.decomposition(char)
 
 
 def _spellings(part: str) -> list[str]:

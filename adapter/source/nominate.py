@@ -1,10 +1,8 @@
 """First pass over the bytes: who may be a candidate.
 
 A line of a nominating type that holds any code or text of the query nominates its subject. Lines that may
-hold one are found by short parts of them (:mod:`adapter.source.anchors`), then searched for all patterns at
-once (Aho-Corasick), and only the lines hit are parsed. JSON lets any character hide behind ``\\u``: patterns
-are searched as UTF-8 and fully escaped, and a line that escapes single characters of a pattern is parsed and
-compared decoded.
+hold one are found by short parts of them (:mod:`adapter.source.anchors`); only these are parsed, and their
+strings compared as mapping compares wordings: full width, case and blanks aside.
 
 Merged records join both ways and transitively: Patient.link may sit on the survivor (``replaces``), on the
 replaced record (``replaced-by``) or on either (``seealso``); whether they are one person the mappers decide.
@@ -24,6 +22,7 @@ from ahocorasick_rs import BytesAhoCorasick, MatchKind
 
 from adapter.model.candidates import CandidateQuery, Candidates
 from adapter.model.issue import Issue
+from adapter.model.wording import folded
 from adapter.source.anchors import Anchors
 from adapter.source.ndjson import Block
 
@@ -161,67 +160,42 @@ def hits(blocks: Blocks, needles: frozenset[str]) -> Iterator[tuple[str, int, by
     """(file, line number, line, decoded JSON or None) of each line that holds a needle in any string."""
     search = _compiled(needles)
     for file, block in blocks:
-        for number, text, certain in search.lines(block.data):
+        for number, text in search.lines(block.data):
             line = text.strip()
             resource = _decoded(line)
-            if certain or resource is None or search.in_strings(resource):
+            if search.in_strings(resource) if resource is not None else search.may_hide_in(line):
                 yield file, block.first_line + number, line, resource
 
 
 class _Patterns:
-    """All needles as byte patterns, compared without regard to ASCII case."""
+    """All needles, compared as wordings are (:func:`adapter.model.wording.folded`)."""
 
     def __init__(self, needles: frozenset[str]) -> None:
-        self._needles = tuple(sorted(_ascii_lower(needle) for needle in needles if needle))
-        whole = {msgspec.json.encode(needle)[1:-1] for needle in self._needles}
-        whole |= {_escaped(needle) for needle in self._needles}
-        # Lower case is made of letters, not of what stands behind an escape: a capital has another number.
-        spellings = {*self._needles, *(needle.upper() for needle in self._needles)}
-        characters = {unit for spelling in spellings for unit in _escaped_units(spelling)}
-        if any("/" in needle for needle in self._needles):
-            characters.add(b"\\/")
-        self._whole = frozenset(whole)
-        self._patterns = sorted(self._whole | characters)
+        words = sorted({folded(needle) for needle in needles} - {""})
         # Leftmost matching is what lets the library use its vectorised prefilter: three times as fast.
-        self._automaton = BytesAhoCorasick(self._patterns, matchkind=MatchKind.LeftmostLongest)
-        self._held = BytesAhoCorasick([_bytes(needle) for needle in self._needles], MatchKind.LeftmostLongest)
-        self._anchors = Anchors(self._needles)
+        self._held = BytesAhoCorasick([_bytes(word) for word in words], MatchKind.LeftmostLongest)
+        self._anchors = Anchors(words)
 
-    def lines(self, data: bytes) -> Iterator[tuple[int, bytes, bool]]:
-        """(0-based number, line, certain) of each line with a hit; uncertain ones only hide a character."""
+    def lines(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """(0-based number, line) of each line that may hold a needle."""
         if self._anchors.usable:
-            for number, line in self._anchors.lines(data):
-                for _, _, certain in self.hits(line):
-                    yield number, line, certain
+            yield from self._anchors.lines(data)
             return
-        number = counted = 0
-        for start, end, certain in self.hits(data):
-            number += data.count(b"\n", counted, start)
-            counted = start
-            yield number, data[start:end], certain
-
-    def hits(self, data: bytes) -> Iterator[tuple[int, int, bool]]:
-        """(start, end, certain) of each line with a hit, all patterns searched for in all bytes."""
-        line_end = 0
-        pending: tuple[int, int, bool] | None = None
-        for index, start, _ in self._automaton.find_matches_as_indexes(data.lower()):
-            certain = self._patterns[index] in self._whole
-            if pending is not None and start < line_end:
-                pending = (pending[0], pending[1], pending[2] or certain)
-                continue
-            if pending is not None:
-                yield pending
-            line_start = data.rfind(b"\n", 0, start) + 1
-            line_end = data.find(b"\n", start)
-            line_end = len(data) if line_end < 0 else line_end
-            pending = (line_start, line_end, certain)
-        if pending is not None:
-            yield pending
+        for number, line in enumerate(data.split(b"\n")):
+            if b"\\" in line or not line.isascii() or self.in_texts([line.decode()]):
+                yield number, line
 
     def in_strings(self, value: Any) -> bool:
         """Whether any string (or key) of a decoded resource holds a needle."""
-        texts = b"\xff".join(map(_bytes, _strings(value)))  # a byte that no text has
-        return bool(self._held.find_matches_as_indexes(texts.lower()))
+        return self.in_texts(_strings(value))
+
+    def may_hide_in(self, line: bytes) -> bool:
+        """Of a line that does not parse."""
+        return b"\\u" in line or self.in_texts([line.decode(errors="replace")])
+
+    def in_texts(self, texts: Iterable[str]) -> bool:
+        some = b"\xff".join(_bytes(folded(text)) for text in texts)  # a byte that no text has
+        return bool(self._held.find_matches_as_indexes(some))
 
 
 _compiled = lru_cache(maxsize=8)(_Patterns)
@@ -302,7 +276,7 @@ def _linked(patient: dict[str, Any]) -> tuple[set[str], set[Identifier]]:
 
 
 def holds(raw: bytes, needles: frozenset[str]) -> bool:
-    """Whether any string of one resource holds a needle, ASCII case aside."""
+    """Whether any string of one resource holds a needle."""
     resource = _decoded(raw)
     return resource is not None and _compiled(needles).in_strings(resource)
 
@@ -355,21 +329,5 @@ def _strings(value: Any) -> list[str]:
     return found
 
 
-def _ascii_lower(text: str) -> str:
-    return re.sub("[A-Z]+", lambda match: match[0].lower(), text)
-
-
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
-
-
-def _escaped_units(text: str) -> list[bytes]:
-    units = text.encode("utf-16-be", "surrogatepass")
-    return [b"\\u%04x" % int.from_bytes(units[at : at + 2], "big") for at in range(0, len(units), 2)]
-
-
-def _escaped(text: str) -> bytes:
-    """The needle as an ASCII-only JSON writer puts it."""
-    return b"".join(
-        msgspec.json.encode(char)[1:-1] if char.isascii() else b"".join(_escaped_units(char)) for char in text
-    )

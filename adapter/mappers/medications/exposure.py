@@ -13,8 +13,8 @@ import msgspec
 
 from adapter.mappers import r4
 from adapter.mappers.index import parse_reference
-from adapter.mappers.terminology.phrases import normalise_text
 from adapter.model.facts import Intervention
+from adapter.model.wording import folded
 
 _LINK = "FILLS "
 
@@ -65,7 +65,7 @@ def _key(row: Intervention) -> tuple[str, str]:
     """Subject and drug; a drug that no table knows by its code, else its name; one without either alone."""
     if row.concept or row.code.code:
         return row.subject, row.concept or f"{row.code.system}|{row.code.code}"
-    return row.subject, normalise_text(row.code.display) or row.source.reference
+    return row.subject, folded(row.code.display) or row.source.reference
 
 
 def _answers(fill: Intervention, order: Intervention) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from adapter.mappers.terminology.phrases import Phrases, normalise_text, split_icd
+from adapter.mappers.terminology.phrases import Phrases, split_icd
 from adapter.mappers.terminology.tables import read_conditions
 from adapter.model.terminology import (
     UNVERIFIED,
@@ -16,6 +16,7 @@ from adapter.model.terminology import (
     RouteEntry,
     SpecimenEntry,
 )
+from adapter.model.wording import folded
 
 W = TypeVar("W", RouteEntry, SpecimenEntry)
 
@@ -124,7 +125,7 @@ class AnswerIndex:
         meanings = {item.value.meaning for item in found}
         if len(meanings) != 1 or _NEGATIONS.within(rest)[0]:
             return None
-        before = normalise_text(text)[: found[0].start].rstrip()
+        before = folded(text)[: found[0].start].rstrip()
         if scope and before.endswith(_JOINED):
             return None  # "I + II期": the first half of a mixed answer the tables do not hold
         return found[0].value

@@ -18,7 +18,7 @@ from adapter.mappers.terminology.concepts import read_concepts
 from adapter.mappers.terminology.drugs import DrugRow, DrugTable, choose
 from adapter.mappers.terminology.files import read_rows
 from adapter.mappers.terminology.indexes import AnswerIndex, ConditionIndex, WordIndex, stems
-from adapter.mappers.terminology.phrases import Phrases, normalise_text, normalise_unit
+from adapter.mappers.terminology.phrases import Phrases, normalise_unit
 from adapter.mappers.terminology.site import SiteOverlay, range_on, read_site
 from adapter.mappers.terminology.tables import (
     drug_concepts,
@@ -43,6 +43,7 @@ from adapter.model.terminology import (
     SpecimenEntry,
     UnitEntry,
 )
+from adapter.model.wording import folded
 
 MARKER_MEANINGS = ("uncertain", "excluded", "history", "family", "herbal_formula")
 
@@ -126,7 +127,7 @@ class Terminology:
             return (entry,)
         found = self._conditions.of(short, code)
         if not found and text:
-            mapped = self._overlay.texts.get(normalise_text(text))
+            mapped = self._overlay.texts.get(folded(text))
             return (mapped,) if mapped else ()
         return found
 
@@ -136,7 +137,7 @@ class Terminology:
 
     def concepts_for_text(self, text: str) -> tuple[CodeEntry, ...]:
         """What a diagnosis text names, longest wording first. Ask :meth:`markers_in` before believing it."""
-        mapped = self._overlay.texts.get(normalise_text(text))
+        mapped = self._overlay.texts.get(folded(text))
         return ((mapped,) if mapped else ()) + self._conditions.in_text(text)
 
     def markers_in(self, text: str) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
 
+from adapter.model.wording import folded
+
 T = TypeVar("T")
 
 _REMEMBERED = 10000
@@ -20,15 +22,6 @@ _SPACES = re.compile(r"\s+")
 _LITRE = re.compile(r"(?<![A-Za-z])([munpfdck]?)l(?![A-Za-z])")
 _ICD_EXTENSION = re.compile(r"X\d+$")
 _ICD_WITHOUT_DOT = re.compile(r"([A-Z]\d[0-9A-Z])([0-9A-Z]+)")
-
-
-def normalise_text(text: str) -> str:
-    """NFKC (full-width to half-width, Ⅱ to II), case-folded, spaces collapsed.
-
-    >>> normalise_text(" Ⅱ期 （＋） ")
-    'ii期 (+)'
-    """
-    return _SPACES.sub(" ", unicodedata.normalize("NFKC", text)).strip().casefold()
 
 
 @lru_cache(maxsize=_REMEMBERED)
@@ -77,13 +70,13 @@ class Phrases(Generic[T]):
         pairs = phrases.items() if isinstance(phrases, Mapping) else phrases
         self._values: dict[str, T | None] = {}
         for phrase, value in pairs:
-            self._values.setdefault(normalise_text(phrase), value)
+            self._values.setdefault(folded(phrase), value)
         ordered = sorted(self._values, key=lambda phrase: (-len(phrase), phrase))
         self._pattern = re.compile("|".join(_bounded(phrase) for phrase in ordered)) if ordered else None
         self._known: dict[str, tuple[tuple[Found[T], ...], str]] = {}
 
     def exactly(self, text: str) -> T | None:
-        return self._values.get(normalise_text(text))
+        return self._values.get(folded(text))
 
     def within(self, text: str) -> tuple[list[Found[T]], str]:
         """The phrases found in order of place, and the text that no phrase covered."""
@@ -92,7 +85,7 @@ class Phrases(Generic[T]):
         if known is None:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
-            known = self._known[text] = self._search(normalise_text(text))
+            known = self._known[text] = self._search(folded(text))
         return list(known[0]), known[1]
 
     def _search(self, normal: str) -> tuple[tuple[Found[T], ...], str]:

@@ -14,10 +14,11 @@ from typing import NamedTuple, cast
 from adapter.errors import MappingError
 from adapter.mappers.terminology.check_digits import loinc_problem, snomed_problem
 from adapter.mappers.terminology.files import Row, read_rows
-from adapter.mappers.terminology.phrases import normalise_text, normalise_unit
+from adapter.mappers.terminology.phrases import normalise_unit
 from adapter.mappers.terminology.tables import USES, known_concept
 from adapter.model.facts import Use
 from adapter.model.terminology import AS_REPORTED, CodeEntry, Concept, RangeEntry, UnitEntry
+from adapter.model.wording import folded
 
 SITE_CODE = ("system", "code", "text", "concept", "use", "method", "owner", "date")
 SITE_UNIT = ("concept", "code", "unit", "kind", "means", "owner", "date")
@@ -131,7 +132,7 @@ def _codes(
                 row.wrong(f"{' '.join(key)} stands twice", f"keep one (the other is {codes[key].where})")
             codes[key] = entry
         if row["text"]:
-            other = texts.setdefault(normalise_text(row["text"]), entry)
+            other = texts.setdefault(folded(row["text"]), entry)
             if other.concept != entry.concept:
                 row.wrong(
                     f"the same text means {other.concept} in {other.where}", "leave text empty in one row"

@@ -14,7 +14,7 @@ from typing import cast, get_args
 
 from adapter.mappers.terminology.check_digits import loinc_problem, snomed_problem
 from adapter.mappers.terminology.files import Row, read_rows
-from adapter.mappers.terminology.phrases import normalise_text, normalise_unit
+from adapter.mappers.terminology.phrases import normalise_unit
 from adapter.model.facts import Use
 from adapter.model.terminology import (
     UNVERIFIED,
@@ -29,6 +29,7 @@ from adapter.model.terminology import (
     UnitEntry,
     Verification,
 )
+from adapter.model.wording import folded
 
 CODE = (
     "code", "concept", "display", "shape", "use", "verification", "method", "specimen", "flag",
@@ -147,7 +148,7 @@ def read_conditions(root: Path, concepts: Mapping[str, Concept]) -> Iterator[tup
                 "match 'contains' belongs to text and to nothing else",
                 "write prefix, exact or range for codes",
             )
-        unique(seen, (row["concept"], system, normalise_text(row["code"])), row)
+        unique(seen, (row["concept"], system, folded(row["code"])), row)
         level = verified(row)
         effect = cast(Effect, row.one_of("effect", get_args(Effect)))
         use: Use = {"present": "AUTO", "past": "AUTO", "review": "SUPP", "never": "NEVER"}[effect]  # type: ignore[assignment]
@@ -215,7 +216,7 @@ def read_answers(root: Path, concepts: Mapping[str, Concept]) -> Iterator[Answer
     seen: dict[tuple[str, ...], str] = {}
     for row in read_rows(root / "answers.csv", ANSWER, root):
         system = row.one_of("system", ("sct", "loinc", "text", "v2-0078"))
-        unique(seen, (row["concept"], system, normalise_text(row["code_or_text"])), row)
+        unique(seen, (row["concept"], system, folded(row["code_or_text"])), row)
         if row["concept"]:
             known_concept(row, concepts)
         else:
@@ -251,7 +252,7 @@ def _words(
     seen: dict[tuple[str, ...], str] = {}
     for row in read_rows(path, columns, root):
         system = row.one_of("system", systems)
-        unique(seen, (system, normalise_text(row["code_or_text"])), row)
+        unique(seen, (system, folded(row["code_or_text"])), row)
         check_code(system, row["code_or_text"], row)
         yield row, system
 
