@@ -6,6 +6,7 @@ order is declaration order, so the same value gives the same bytes.
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,9 +24,16 @@ def _encode(value: Any) -> Any:
 
 def _decode(wanted: type, value: Any) -> Any:
     if wanted is Fraction and isinstance(value, str):
-        numerator, _, denominator = value.partition("/")
-        return Fraction(int(numerator), int(denominator or 1))
+        return _fraction(value)
     raise NotImplementedError(f"cannot read {wanted.__name__}")
+
+
+# Few numbers are met over and over. Both bounds of an exact one are then the same object, as they were when
+# it was mapped: comparing two equal fractions costs a microsecond.
+@lru_cache(maxsize=4096)
+def _fraction(text: str) -> Fraction:
+    numerator, _, denominator = text.partition("/")
+    return Fraction(int(numerator), int(denominator or 1))
 
 
 _ENCODER = msgspec.json.Encoder(enc_hook=_encode)
