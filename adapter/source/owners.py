@@ -39,6 +39,7 @@ from adapter.source.places import (
     line_bounds,
     only_of_its_line,
     places,
+    single,
     strings_at,
     strings_of,
     texts_at,
@@ -49,7 +50,8 @@ _NAME = b"Patient/"
 _CONTAINED = b'contained"'
 _TYPE = b'"resourceType"'
 OWNERLESS = (b"Patient", b"Medication", b"ResearchStudy")
-_RARE = (b"urn:uuid:", b'Bundle"', b'Parameters"')
+# What keeps a line whoever it names.
+RARE = (b"urn:uuid:", b'Bundle"', b'Parameters"')
 _BACKSLASH = ord("\\")
 # How an object goes on from a quote to its end, none of its own members called reference: strings, and
 # objects of strings such as an Identifier.
@@ -93,8 +95,8 @@ _FORMS = tuple(
 )
 
 
-_RARE_IN_PATIENTS = Marks((_CONTAINED, *_RARE))
-_RARE_BESIDE = {key: Marks((_CONTAINED, *_RARE, *(other for other in KEYS if other != key))) for key in KEYS}
+_RARE_IN_PATIENTS = Marks((_CONTAINED, *RARE))
+_RARE_BESIDE = {key: Marks((_CONTAINED, *RARE, *(other for other in KEYS if other != key))) for key in KEYS}
 _OF_NOBODY = Marks([kind + b'"' for kind in OWNERLESS])
 
 
@@ -215,7 +217,7 @@ def _unclear_lists(block: bytes, ends: Places, contained: Places, owners: Places
     """Of places where something is contained, those where that may be more than a plain list beside the
     owner of the line, whose place is given for each line."""
     lines = np.searchsorted(ends, contained)
-    alone = (np.bincount(lines, minlength=len(ends)) == 1)[lines]
+    alone = single(lines)
     unclear: list[int] = contained[~alone].tolist()
     for place, owner in zip(contained[alone].tolist(), owners[lines[alone]].tolist(), strict=True):
         plain = _PLAIN_LIST.match(block, place - 1) if block[place - 2] != _BACKSLASH else None
@@ -250,7 +252,7 @@ def _lines_of_one(starts: Places, ends: Places, names: Places) -> tuple[Places, 
     if len(names) == number and bool(np.all((starts < names) & (names < ends))):
         return np.arange(number), names
     lines = np.searchsorted(ends, names)
-    return _only((np.bincount(lines, minlength=number) == 1)[lines], lines, names)
+    return _only(single(lines), lines, names)
 
 
 def _only(chosen: NDArray[np.bool_], lines: Places, at: Places) -> tuple[Places, Places]:

@@ -12,15 +12,14 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
-from ahocorasick_rs import BytesAhoCorasick, MatchKind
 from numpy.typing import NDArray
 
-from adapter.source.owners import OWNERLESS, begins_owned, prove
-from adapter.source.places import NO_HASH, Hashes, Places, hashes_of
+from adapter.source.owners import OWNERLESS, RARE, begins_owned, prove
+from adapter.source.places import NO_HASH, Hashes, Marks, Places, hashes_of
 
 # A line that stays whoever the candidates are; no id has this hash.
 ANYONE = NO_HASH
-_ALWAYS_KEPT = BytesAhoCorasick([b"urn:uuid:", b'Bundle"', b'Parameters"'], MatchKind.LeftmostLongest)
+_ALWAYS_KEPT = Marks(RARE)
 # An id ends where a URL or a JSON string goes on; servers use more than FHIR's [A-Za-z0-9-.]{1,64}.
 _NAMED = re.compile(rb'Patient\\?/([^"/?#|\\ \t\r\n]+)')
 _LITERAL = re.compile(r"(?:^|/)Patient/([^/?#|\s]+)(?:/_history/[^/\s]+)?$")
@@ -114,7 +113,7 @@ def patients_in(line: bytes) -> Sequence[bytes]:
         spelled = line
         if b"\\u00" in line:
             spelled = msgspec.json.encode(msgspec.json.decode(line))
-        if b"Patient" not in spelled or _ALWAYS_KEPT.find_matches_as_indexes(spelled):
+        if b"Patient" not in spelled or _ALWAYS_KEPT.found(spelled):
             return ()
         own = _OWN.decode(spelled)
         # Of a type said twice the first is believed, as where whole blocks are proven.

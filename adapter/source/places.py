@@ -88,6 +88,12 @@ def only_of_its_line(ends: Places, at: Places) -> NDArray[np.bool_]:
     return alone
 
 
+def single(numbers: Places) -> NDArray[np.bool_]:
+    """Of each of some line numbers, whether no other is the same."""
+    alone: NDArray[np.bool_] = (np.bincount(numbers) == 1)[numbers]
+    return alone
+
+
 def bytes_of(block: bytes) -> NDArray[np.uint8]:
     return np.frombuffer(block, np.uint8)
 

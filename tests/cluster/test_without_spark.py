@@ -80,8 +80,8 @@ def test_small_files_share_a_task_and_ranges_are_numbered_in_order(tmp_path: Pat
 @pytest.mark.parametrize(
     ("path", "data_at", "expected"),
     [
-        ("", "", "/work/landing/Observation 1#.ndjson"),
-        ("2/Observation 1#.ndjson", "", "/work/landing/2/Observation 1#.ndjson"),
+        ("", "", "/srv/landing/Observation 1#.ndjson"),
+        ("2/Observation 1#.ndjson", "", "/srv/landing/2/Observation 1#.ndjson"),
         ("/export/a.ndjson", "", "/export/a.ndjson"),
         ("/export/a.ndjson", "/mnt/copy/", "/mnt/copy/Observation 1#.ndjson"),
         ("", "file:///mnt/my%20copy", "file:///mnt/my%20copy/Observation%201%23.ndjson"),
@@ -95,7 +95,7 @@ def test_small_files_share_a_task_and_ranges_are_numbered_in_order(tmp_path: Pat
 )
 def test_files_are_found_below_a_path_or_uri(path: str, data_at: str, expected: str) -> None:
     file = LandedFile("Observation 1#.ndjson", 0, 1, "", path=path)
-    assert [one.place for one in stored([file], "/work/landing", data_at)] == [expected]
+    assert [one.place for one in stored([file], "/srv/landing", data_at)] == [expected]
 
 
 def test_a_place_that_cannot_be_opened_is_a_fault_with_a_fix_and_quotes_no_uri() -> None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from adapter.screening.parallel.parts import at_the_end, end_with
 from adapter.source.ndjson import Block, line_ends, numbered_lines, type_of
@@ -85,26 +86,24 @@ def account_of(path: Path) -> Account:
 
 def names_any(path: Path, patients: Hashes) -> bool:
     """Whether a line of a range names one of some patients."""
-    if not len(patients):
-        return False
-    with path.open("rb") as file:
-        for at in range(0, account_of(path).rows, _AT_ONCE):
-            rows = np.fromfile(file, _ROW, min(account_of(path).rows - at, _AT_ONCE))
-            if np.isin(rows["name"], patients).any():
-                return True
-    return False
+    return len(patients) > 0 and any(np.isin(rows["name"], patients).any() for rows in _rows(path))
 
 
 def lines_for(path: Path, candidates: Candidates) -> Iterator[Line]:
     """The lines of a range that may concern one of some candidates, in order."""
-    left = account_of(path).rows
     last = 0
+    for some in _rows(path):
+        rows = some[candidates.among(some["name"])]
+        for number, start, size in zip(*(rows[one].tolist() for one in Line._fields), strict=True):
+            if number > last:
+                yield Line(number, start, size)
+                last = number
+
+
+def _rows(path: Path) -> Iterator[NDArray[np.void]]:
+    left = account_of(path).rows
     with path.open("rb") as file:
         while left:
             rows = np.fromfile(file, _ROW, min(left, _AT_ONCE))
             left -= len(rows)
-            rows = rows[candidates.among(rows["name"])]
-            for number, start, size in zip(*(rows[one].tolist() for one in Line._fields), strict=True):
-                if number > last:
-                    yield Line(number, start, size)
-                    last = number
+            yield rows
